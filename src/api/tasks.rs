@@ -216,7 +216,7 @@ pub(super) async fn contacts(
         .store
         .task_contacts(TaskId(id), window.after, window.fetch())
         .await?;
-    Ok(Body(window.page(
+    Ok(Body(window.page_of(
         rows,
         |row| row.contact.id.0,
         |row| TaskContact::new(row, caller),

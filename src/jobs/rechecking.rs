@@ -73,6 +73,11 @@ impl Job for Rechecking {
         Duration::from_secs(5)
     }
 
+    /// One slice is short, but there may be millions of contacts.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(2 * 60 * 60)
+    }
+
     fn run_once(&mut self) -> BoxFuture<'_, Result<u64, StoreError>> {
         Box::pin(self.recheck())
     }

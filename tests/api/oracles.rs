@@ -33,6 +33,11 @@ fn writes() -> Vec<(&'static str, Write)> {
             "post /tasks",
             Blind(|n| json!({"name": n, "number_pool": [n, "+12025550987"]})),
         ),
+        // It tells at once which numbers the lists hold.
+        (
+            "post /tasks?dry_run=true",
+            Refused(|n| json!({"name": "x", "number_pool": [n]})),
+        ),
         (
             "post /tasks/batch",
             Blind(|n| json!({"tasks": [{"name": n, "number_pool": [n]}]})),
@@ -163,10 +168,14 @@ async fn a_masked_key_cannot_find_numbers_out_by_writing() {
 #[tokio::test]
 async fn a_masked_key_cannot_find_numbers_out_by_asking_for_them() {
     let api = with_numbers_everywhere().await;
-    for query in ["external_id=12025550123", "tag=202-555-0134"] {
-        let path = format!("/api/v1/contact-lists/1/contacts?{query}");
+    for path in [
+        "contact-lists/1/contacts?external_id=12025550123",
+        "contact-lists/1/contacts?tag=202-555-0134",
+        "explain/number/+12025550123",
+    ] {
+        let path = format!("/api/v1/{path}");
         let reply = api.ask("GET", &path, &api.write, &Value::Null).await;
-        assert_eq!(reply.problem(), (403, "forbidden".to_owned()), "{query}");
+        assert_eq!(reply.problem(), (403, "forbidden".to_owned()), "{path}");
     }
 }
 

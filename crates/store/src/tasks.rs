@@ -387,7 +387,7 @@ impl Store {
         id: TaskId,
         after: Option<i64>,
         limit: i64,
-    ) -> Result<Vec<TaskContactRow>, StoreError> {
+    ) -> Result<Rows<TaskContactRow>, StoreError> {
         const DOING: &str = "list a task's contacts";
         let (sql, args) = Select::new(concat!(
             "SELECT ",
@@ -409,12 +409,11 @@ impl Store {
                 last_outcome: row.maybe_word(CONTACT_COLUMNS + 3)?,
             })
         };
-        let mut found = self.read_all(DOING, sql, &args, read).await?;
-        let contacts = found.iter_mut().map(|row| &mut row.contact).collect();
-        rows::complete(&self.pools, contacts)
-            .await
-            .map_err(query(DOING))?;
-        Ok(found)
+        let mut found = self.read_each(DOING, sql, &args, read).await?;
+        let contacts = found.readable_mut().map(|row| &mut row.contact).collect();
+        let faults = rows::complete(&self.pools, contacts).await;
+        let mut faults = faults.map_err(query(DOING))?;
+        Ok(found.refuse(|row| Some((row.contact.id.0, faults.remove(&row.contact.id)?))))
     }
 
     /// A contact's state in each of its tasks, the newest task first.

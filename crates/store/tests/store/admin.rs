@@ -383,7 +383,8 @@ pub(crate) async fn an_error_never_repeats_a_value(db: &Db) {
     let campaign = db.campaign("c").await;
     let task = campaign.task(&[number(42)]).await;
     db.run("UPDATE contact_numbers SET number = 'secret-42'").await;
-    let error = db.store.task_contacts(task.id, None, 10).await.unwrap_err();
+    let contacts = db.store.task_contacts(task.id, None, 10).await.unwrap();
+    let error = contacts.whole().unwrap_err();
     let mut told = format!("{error} {error:?}");
     let mut source = error.source();
     while let Some(error) = source {

@@ -86,7 +86,14 @@ pub(crate) async fn attempts_of_one_batch_count_for_each_other(db: &Db) {
         call(&campaign, &writer, at).await;
     }
     let task = task_of(db, &campaign, &[miami()], vec![consent()]).await;
-    let contact = db.store.task_contacts(task.id, None, 1).await.unwrap().remove(0);
+    let contact = db
+        .store
+        .task_contacts(task.id, None, 1)
+        .await
+        .unwrap()
+        .whole()
+        .unwrap()
+        .remove(0);
     let lead = campaign.lease(1, later(120)).await.leads.remove(0);
     assert_eq!(lead.contact, contact.contact.id);
     let (_, third) = campaign.prepare(&writer, &lead, later(120)).await;
@@ -109,6 +116,8 @@ pub(crate) async fn a_contact_without_consent_is_asked_about_again_once_one_is_i
         .store
         .task_contacts(task.id, None, 1)
         .await
+        .unwrap()
+        .whole()
         .unwrap()
         .remove(0)
         .contact;
