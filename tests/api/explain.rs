@@ -38,7 +38,7 @@ async fn list(api: &Api, numbers: &[&str]) -> i64 {
         .iter()
         .map(|number| json!({"numbers": [{"number": number}]}))
         .collect();
-    let list = json!({"name": "l", "contacts": contacts});
+    let list = json!({"name": "l", "contacts": contacts, "countries": ["any"]});
     api.post("/api/v1/contact-lists", list).await.expect(201)["id"]
         .as_i64()
         .unwrap()
@@ -158,7 +158,7 @@ async fn a_dry_run_of_a_number_pool_judges_the_numbers_alone() {
     refuse(&api, "+442079460001").await;
     let mut pool = NUMBERS.to_vec();
     pool.push("+44 20 7946 0002");
-    let task = json!({"name": "t", "number_pool": pool, "campaign_id": 1, "start_time": MORNING});
+    let task = json!({"name": "t", "number_pool": pool, "countries": ["any"], "campaign_id": 1, "start_time": MORNING});
     let run = api
         .post("/api/v1/tasks?dry_run=true", task.clone())
         .await
