@@ -134,20 +134,18 @@ impl Store {
 
     /// One campaign.
     pub async fn campaign(&self, id: CampaignId) -> Result<Option<CampaignRow>, StoreError> {
-        Ok(self
-            .select_campaigns(Select::new(COLUMNS).and("id =", Some(id.0)), 1)
+        self.select_campaigns(Select::new(COLUMNS).and("id =", Some(id.0)), 1)
             .await?
             .only()
-            .map_err(query(READ))?)
+            .map_err(query(READ))
     }
 
     /// The campaign with this name; `None` if there is none.
     pub async fn campaign_by_name(&self, name: &str) -> Result<Option<CampaignRow>, StoreError> {
-        Ok(self
-            .select_campaigns(Select::new(COLUMNS).and("name =", Some(name)), 1)
+        self.select_campaigns(Select::new(COLUMNS).and("name =", Some(name)), 1)
             .await?
             .only()
-            .map_err(query(READ))?)
+            .map_err(query(READ))
     }
 
     async fn select_campaigns(
