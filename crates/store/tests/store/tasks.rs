@@ -53,7 +53,7 @@ pub(crate) async fn a_task_from_numbers_makes_its_list_and_contacts(db: &Db) {
         .task_contacts(row.id, Some(rows[0].contact.id.0), 1)
         .await
         .unwrap();
-    assert_eq!(page, rows[1..2]);
+    assert_eq!(*page, rows[1..2]);
     let second = NewTask {
         contacts: NewTaskContacts::List(row.list),
         ..new(campaign, &[])
