@@ -11,6 +11,7 @@ mod ledger;
 mod lines;
 mod pace;
 pub mod progress;
+mod route;
 pub mod screen;
 mod serve;
 mod signals;
@@ -100,10 +101,15 @@ enum Command {
     /// Reads one JSON object per line from standard input, and writes one for each. docs/compliance.md has the fields and
     /// says how each rule is read. Let counsel check the rules.
     Gate(gate::GateArgs),
+    /// Choose for another dialer, or for a simulator, the trunk of each leg.
+    ///
+    /// Reads one JSON object per line from standard input: a `config`, then `trunk` and `leg` events and `choose` requests.
+    /// Writes one line for each request. docs/trunks.md has the protocol and says how a trunk is chosen.
+    Route,
     /// Simulate days of a call centre in virtual time, with Paceline's pacing and with others.
     ///
     /// Prints utilisation and abandon ratios of Paceline, progressive dialing, a fixed ratio and VICIdial's formulas. The
-    /// last two also run with the settings that were best in hindsight.
+    /// last two also run with the settings that were best in hindsight. With --trunks, it compares choices of trunks instead.
     Simulate(simulate::SimulateArgs),
     /// Check every configured PBX. Report missing or wrong settings, and what to write instead.
     ///
@@ -160,6 +166,9 @@ fn run(cli: Cli, screen: &Screen) -> anyhow::Result<()> {
     if let Command::Pace = cli.command {
         return pace::run();
     }
+    if let Command::Route = cli.command {
+        return route::run();
+    }
     if let Command::Gate(args) = &cli.command {
         return gate::run(args);
     }
@@ -187,7 +196,9 @@ fn run(cli: Cli, screen: &Screen) -> anyhow::Result<()> {
     }
     let runtime = runtime.enable_all().build().context("cannot start the runtime")?;
     match cli.command {
-        Command::Config(_) | Command::Gate(_) | Command::Pace | Command::Simulate(_) => Ok(()),
+        Command::Config(_) | Command::Gate(_) | Command::Pace | Command::Route | Command::Simulate(_) => {
+            Ok(())
+        }
         Command::Demo(args) => runtime.block_on(demo::run(args, screen)),
         Command::Serve { json, .. } => runtime.block_on(serve::run(&config, screen, json)),
         Command::Why(command) => runtime.block_on(why::run(&config, command)),

@@ -20,6 +20,7 @@ pub mod metrics;
 pub mod numbers;
 pub mod outside_service;
 pub mod pacing_pipe;
+pub mod route_pipe;
 pub mod simulate;
 pub mod suppression_file;
 pub mod telemetry;

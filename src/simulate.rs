@@ -4,6 +4,7 @@
 pub mod fit;
 pub mod report;
 pub mod scenario;
+pub mod trunks;
 
 #[cfg(test)]
 mod tests;

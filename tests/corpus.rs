@@ -13,6 +13,8 @@ mod contacts;
 mod events;
 #[path = "../fuzz/gate.rs"]
 mod gate;
+#[path = "../fuzz/route.rs"]
+mod route;
 
 use proptest::prelude::*;
 use std::path::Path;
@@ -104,6 +106,9 @@ fn every_file_of_the_corpora_is_read_or_complained_of() {
     seeds("fuzz/corpus/gate")
         .iter()
         .for_each(|seed| gate::check(seed));
+    seeds("fuzz/corpus/route")
+        .iter()
+        .for_each(|seed| route::check(seed));
 }
 
 proptest! {
@@ -144,5 +149,13 @@ proptest! {
     ) {
         let seeds = seeds("fuzz/corpus/gate");
         gate::check(&damaged(seed.get::<Vec<u8>>(&seeds), &damages));
+    }
+    #[test]
+    fn damaged_trunks_and_legs_are_answered_or_complained_of(
+        seed in any::<prop::sample::Index>(),
+        damages in prop::collection::vec(damage(), 1..6),
+    ) {
+        let seeds = seeds("fuzz/corpus/route");
+        route::check(&damaged(seed.get::<Vec<u8>>(&seeds), &damages));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::say;
 use crate::config::Config;
-use crate::simulate::{fit, report, scenario};
+use crate::simulate::{fit, report, scenario, trunks};
 use crate::store::{CampaignRow, Store, StoreMetrics};
 use anyhow::Context as _;
 use clap::Args;
@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use paceline_core::ids::CampaignId;
 use paceline_core::time::Wall;
 use paceline_sim::pacing::{Contender, Scenario, contest};
+use paceline_sim::trunks::{TrunkContender, TrunkScenario, trunk_contest};
 use secrecy::ExposeSecret as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -47,12 +48,19 @@ pub(super) struct SimulateArgs {
     /// Run only Paceline's pacing, not the others
     #[arg(long)]
     alone: bool,
+    /// Compare choices of trunks instead: days of calls over six trunks with hidden outages, drift, regional quality and
+    /// false answers; docs/trunks.md has the model
+    #[arg(long, conflicts_with_all = ["scenario", "from_records", "agents", "live", "alone", "out"])]
+    trunks: bool,
     /// Write summary.csv and day.svg into this folder; with --from-records also scenario.toml
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
 }
 
 pub(super) fn run(args: &SimulateArgs, config: Option<&Path>) -> anyhow::Result<()> {
+    if args.trunks {
+        return compare_trunks(args);
+    }
     let fitted = match &args.from_records {
         None => None,
         Some(campaign) => Some(fitted(args, campaign, &Config::load(config)?)?),
@@ -85,6 +93,20 @@ pub(super) fn run(args: &SimulateArgs, config: Option<&Path>) -> anyhow::Result<
         write(folder, "day.svg", report::svg(&scenario, &standings).as_bytes())?;
     }
     Ok(())
+}
+
+fn compare_trunks(args: &SimulateArgs) -> anyhow::Result<()> {
+    say(&format!(
+        "six trunks: {} days from seed {}\n",
+        args.seeds, args.seed
+    ))?;
+    let seeds = args.seed..args.seed.saturating_add(args.seeds);
+    let day = TrunkScenario::default();
+    let standings: Vec<_> = TrunkContender::ALL
+        .into_iter()
+        .map(|contender| trunk_contest(&day, seeds.clone(), contender))
+        .collect();
+    Ok(say(&trunks::table(&standings))?)
 }
 
 /// The text of a scenario fitted to call records.

@@ -44,6 +44,8 @@ row_id! {
     AgentId
     /// A trunk's row id.
     TrunkId
+    /// The row id of a group of trunks.
+    TrunkGroupId
 }
 
 uuid_id! {

@@ -28,6 +28,7 @@ pub mod requeue;
 pub mod retry;
 pub mod suppression;
 pub mod time;
+pub mod trunks;
 pub mod verdict;
 pub mod words;
 pub mod zone;

@@ -11,6 +11,7 @@ pub mod pacing;
 pub mod pbx;
 mod phone;
 pub mod random;
+pub mod trunks;
 pub mod truth;
 pub mod world;
 
