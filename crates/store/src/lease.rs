@@ -28,7 +28,6 @@ use paceline_core::input::Lead;
 use paceline_core::outcome::Outcome;
 use paceline_core::suppression::ListRefusal;
 use paceline_core::time::Wall;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -160,12 +159,6 @@ pub(super) fn due_contacts(dialect: Dialect) -> &'static str {
         Dialect::Postgres => sql!(" FOR UPDATE OF tc SKIP LOCKED"),
     }
 }
-
-static TAKE_NUMBERS: BulkStatement = BulkStatement::new(
-    4,
-    "INSERT INTO number_leases (number, task_id, contact_id, leased_at_ms) VALUES {rows} \
-     ON CONFLICT (number) DO NOTHING RETURNING contact_id",
-);
 
 pub(super) static SETTLE: BulkStatement = BulkStatement::new(
     6,
@@ -377,11 +370,19 @@ impl Lease<'_> {
             let rows = tx
                 .rows(due_contacts(tx.dialect()), args![bucket.id, self.now.0, limit])
                 .await?;
-            let mut due = rows
-                .iter()
-                .map(|row| self.read_due(row, task, retries_max))
-                .collect::<Result<Vec<_>, _>>()?;
-            let all_read = due.len() < page;
+            let all_read = rows.len() < page;
+            let mut due = Vec::with_capacity(rows.len());
+            for row in &rows {
+                match self.read_due(row, task, retries_max) {
+                    Ok(contact) => due.push(contact),
+                    Err(error) if error.kind == DbErrorKind::Decode => {
+                        let contact = ContactId(row.get(0)?);
+                        self.set_aside(tx, task, contact, &error).await?;
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            let set_aside = rows.len() - due.len();
             if self.policy.rules().reads_tags() {
                 add_tags(
                     Rows::In(tx),
@@ -396,7 +397,7 @@ impl Lease<'_> {
             }
             let (taken, looked_at) = self.settle(tx, due, checked.as_ref(), wanted).await?;
             wanted = wanted.saturating_sub(taken);
-            if looked_at == rows.len() && all_read {
+            if looked_at + set_aside == rows.len() && all_read {
                 return Ok(BucketLease::NoneDue);
             }
             // If most contacts cannot be leased, larger pages need fewer statements.
@@ -492,32 +493,6 @@ impl Lease<'_> {
             GateVerdict::Deny => LeaseResult::Denied,
         };
         (result, Some(decision))
-    }
-
-    /// Locks the numbers of the allowed contacts. Returns the contacts whose numbers are now held for them.
-    async fn take_numbers(
-        &self,
-        tx: &mut Tx,
-        results: &[(Due, LeaseResult, Option<Judgement>)],
-    ) -> Result<BTreeSet<ContactId>, DbError> {
-        let mut leads: Vec<&Lead> = results
-            .iter()
-            .filter(|(_, result, _)| matches!(result, LeaseResult::Leased))
-            .map(|(due, _, _)| &due.lead)
-            .collect();
-        // All transactions take numbers in the same order, so that two nodes never wait for each other's numbers.
-        leads.sort_by(|a, b| a.number.cmp(&b.number));
-        let mut rows = Vec::with_capacity(leads.len() * 4);
-        for lead in leads {
-            rows.extend_from_slice(args![
-                lead.number.expose(),
-                lead.task.0,
-                lead.contact.0,
-                self.now.0
-            ]);
-        }
-        let taken = TAKE_NUMBERS.rows(tx, &rows).await?;
-        taken.iter().map(|row| Ok(ContactId(row.get(0)?))).collect()
     }
 
     async fn store_results(

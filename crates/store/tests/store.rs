@@ -161,6 +161,7 @@ contract! {
         other_hours_are_a_matter_of_a_few_rows;
     lease:
         contacts_are_leased_in_due_order
+        a_contact_whose_number_cannot_be_read_is_set_aside_and_the_others_are_called
         a_scheduled_task_runs_from_its_start_time
         a_task_started_before_its_time_has_its_contacts_due
         tasks_share_a_lease

@@ -67,6 +67,18 @@ async fn postgresql_leases_by_index_although_the_tables_were_empty_at_first() {
     );
 }
 
+pub(crate) async fn a_contact_whose_number_cannot_be_read_is_set_aside_and_the_others_are_called(db: &Db) {
+    let campaign = db.campaign("c").await;
+    campaign.task(&numbers(3)).await;
+    db.run("UPDATE contact_numbers SET number = 'no number' WHERE contact_id = 1")
+        .await;
+    let leased = campaign.lease(9, NOW).await;
+    assert_eq!(found(&leased), [number(1).expose(), number(2).expose()]);
+    assert_eq!(leased.denied, 1);
+    let done = "SELECT count(*) FROM task_contacts WHERE contact_id = 1 AND state = 'done' AND last_outcome = 'blocked'";
+    assert_eq!(db.count(done).await, 1);
+}
+
 pub(crate) async fn a_scheduled_task_runs_from_its_start_time(db: &Db) {
     let campaign = db.campaign("c").await;
     let contacts = NewTaskContacts::Numbers(vec![number(0).into()]);
