@@ -77,7 +77,7 @@ pub const SUPPRESSION_NUMBERS_MAX: usize = 32_000_000;
 /// The retention of rows that only people read, in days: 1 to 36,500.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetentionConfig {
-    /// The audit.
+    /// Rows of the audit.
     pub audit_days: u32,
     /// The gate's decisions.
     pub decisions_days: u32,

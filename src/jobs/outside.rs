@@ -81,7 +81,7 @@ impl OutsideChecks {
         self.store_service().await?;
         let now = self.clock.now();
         let limit = match self.asking.turn(now.mono) {
-            Turn::Ask(limit) => limit,
+            Turn::Send(limit) => limit,
             Turn::Wait(wait) => {
                 self.wait = wait;
                 return Ok(0);

@@ -115,18 +115,18 @@ pub(super) const RUNNING: &str = "SELECT id FROM tasks WHERE campaign_id = $1 AN
 /// Counts how a campaign's answers ended, per quarter of an hour of the answer; the oldest are counted together. The
 /// conditions must agree with `AnswerRow::result` and `AbandonRule::tally`.
 pub(super) const ANSWERS: &str = "SELECT quarter, \
-      sum(CASE WHEN fate = 'connected' AND wait_ms <= $4 THEN 1 ELSE 0 END), \
-      sum(CASE WHEN fate = 'connected' AND wait_ms > $4 THEN 1 ELSE 0 END), \
-      sum(CASE WHEN fate = 'abandoned' THEN 1 ELSE 0 END), \
-      sum(CASE WHEN fate = 'hung_up' AND wait_ms <= $4 THEN 1 ELSE 0 END), \
-      sum(CASE WHEN fate = 'hung_up' AND wait_ms > $4 THEN 1 ELSE 0 END) \
+      sum(CASE WHEN ending = 'connected' AND wait_ms <= $4 THEN 1 ELSE 0 END), \
+      sum(CASE WHEN ending = 'connected' AND wait_ms > $4 THEN 1 ELSE 0 END), \
+      sum(CASE WHEN ending = 'abandoned' THEN 1 ELSE 0 END), \
+      sum(CASE WHEN ending = 'hung_up' AND wait_ms <= $4 THEN 1 ELSE 0 END), \
+      sum(CASE WHEN ending = 'hung_up' AND wait_ms > $4 THEN 1 ELSE 0 END) \
     FROM (SELECT CASE WHEN answered_at_ms < $3 THEN $3 / 900000 - 1 ELSE answered_at_ms / 900000 END AS quarter, \
         CASE WHEN abandoned_at_ms IS NOT NULL THEN 'abandoned' WHEN connected_at_ms IS NOT NULL THEN 'connected' \
           WHEN outcome IN ('abandoned', 'unknown') THEN 'abandoned' WHEN outcome IN ('machine', 'fax', 'screened') THEN 'none' \
-          WHEN ended_at_ms IS NOT NULL THEN 'hung_up' ELSE 'none' END AS fate, \
+          WHEN ended_at_ms IS NOT NULL THEN 'hung_up' ELSE 'none' END AS ending, \
         coalesce(connected_at_ms, ended_at_ms) - answered_at_ms AS wait_ms \
       FROM attempts WHERE campaign_id = $1 AND answered_at_ms >= $2) answers \
-    WHERE fate <> 'none' GROUP BY quarter ORDER BY quarter";
+    WHERE ending <> 'none' GROUP BY quarter ORDER BY quarter";
 
 /// Leased contacts of a campaign without an open attempt.
 const STRAY_LEASES: &str = "SELECT n.task_id, n.contact_id FROM number_leases n JOIN tasks t ON t.id = n.task_id \

@@ -18,8 +18,8 @@ pub struct AskingLimits {
 /// The next step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
-    /// Ask for this many numbers at most.
-    Ask(usize),
+    /// Send a request about this many numbers at most.
+    Send(usize),
     /// Wait for this long.
     Wait(Duration),
 }
@@ -61,7 +61,7 @@ impl Asking {
         if now < self.next_at {
             return Turn::Wait(self.next_at.since(now));
         }
-        Turn::Ask(if self.is_out() { 1 } else { self.batch })
+        Turn::Send(if self.is_out() { 1 } else { self.batch })
     }
 
     /// Records that a request is sent.

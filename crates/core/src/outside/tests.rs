@@ -193,7 +193,7 @@ proptest! {
                 prop_assert!(wait <= Duration::from_secs(300));
                 now = now + wait;
             }
-            let Turn::Ask(size) = asking.turn(now) else { panic!("it waits after the wait") };
+            let Turn::Send(size) = asking.turn(now) else { panic!("it waits after the wait") };
             prop_assert!((1..=batch_max).contains(&size));
             prop_assert!(!asking.is_out() || size == 1);
             prop_assert!(last.is_none_or(|last| now.since(last) >= gap));
