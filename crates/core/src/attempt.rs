@@ -61,6 +61,8 @@ pub(crate) struct Ended {
     /// The cause of the leg's end.
     pub(crate) by: EndedBy,
     pub(crate) outcome: Outcome,
+    /// Its number was put on a do-not-call list.
+    pub(crate) opted_out: bool,
     pub(crate) at: Wall,
 }
 

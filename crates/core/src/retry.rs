@@ -25,6 +25,13 @@ pub struct Next {
     pub wait: Option<Duration>,
 }
 
+/// After a call that was cancelled because its number is on a do-not-call list: the next lease asks the gate at once, so that
+/// the contact is `blocked`, or called by another number, without a wait.
+pub const AFTER_OPT_OUT: Next = Next {
+    spends_try: false,
+    wait: Some(Duration::ZERO),
+};
+
 /// After this many attempts at one contact a refusal counts as a try, because the PBX will not accept this call later
 /// either.
 const REFUSED_MAX: u32 = 100;

@@ -498,6 +498,7 @@ impl Engine {
             leg: open.leg.id,
             by: end.by,
             outcome,
+            opted_out: open.opted_out,
             at: then.wall,
         };
         self.end_attempt(now, open.leg.trunk, blame, ended);

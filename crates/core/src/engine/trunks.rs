@@ -106,7 +106,10 @@ impl Engine {
 
     /// Stores the outcome of the attempt, and the time from which its contact may be called again.
     fn store_outcome(&mut self, now: Now, ended: Ended) {
-        let next = retry::after(ended.outcome, ended.by, &ended.lead);
+        let next = match ended.outcome {
+            Outcome::Cancelled if ended.opted_out => retry::AFTER_OPT_OUT,
+            outcome => retry::after(outcome, ended.by, &ended.lead),
+        };
         *self.counts.outcomes.entry(ended.outcome).or_default() += 1;
         self.store(Change::AttemptEnded {
             attempt: ended.attempt,

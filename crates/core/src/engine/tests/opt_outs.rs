@@ -95,6 +95,12 @@ fn a_dialed_or_ringing_leg_is_hung_up_at_once_and_its_outcome_is_cancelled() {
         });
         assert_eq!(rig.outcomes(), [Outcome::Cancelled]);
         assert!(detail(&rig).contains("do-not-call"), "{}", detail(&rig));
+        let retry = rig.said.iter().find_map(|command| match command {
+            Command::Store(Change::AttemptEnded { retry_at, .. }) => Some(*retry_at),
+            _ => None,
+        });
+        let now = Some(Some(rig.now.wall));
+        assert_eq!(retry, now, "the next lease decides at once");
     }
 }
 
