@@ -17,21 +17,18 @@ use crate::jobs::suppression::Suppression;
 use crate::jobs::tasks::Tasks;
 use crate::jobs::test_clock::{TestClock, TestClockError};
 use crate::keys::{self, KeysError};
-use crate::ledger::{Keys, SignInError};
+use crate::ledger::{self, Keys, SignInError};
 use crate::metrics::{Metrics, Page};
 use crate::numbers;
 use crate::outside_service::{OutsideClient, ServiceError};
 use crate::pbx;
-use crate::store::{EntryEnd, Hold, HoldError, NewFact, Store, StoreError, SuppressionKey};
+use crate::store::{EntryEnd, Hold, HoldError, Store, StoreError, SuppressionKey};
 use crate::threads::{ApiThreads, JobsThread};
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
 use paceline_core::gate::{FileError, Rulebook};
 use paceline_core::outside::OutsideService;
-use paceline_core::time::Wall;
-use paceline_ledger::Kind;
 use secrecy::ExposeSecret;
-use sha2::{Digest as _, Sha256};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -160,9 +157,7 @@ impl App {
             source,
         };
         let installation = store.installation().await.map_err(unusable)?;
-        let keys = Arc::new(open_ledger(config, &store, installation, clock).await?);
-        let in_force = overlays_in_force(config, &rules, clock.now().wall);
-        store.record_fact(&in_force).await.map_err(unusable)?;
+        let keys = Arc::new(open_ledger(config, &store, installation, &rules, clock).await?);
         let test_clock = match &config.test_clock {
             Some(file) => Some(TestClock::start(config, file, &store, clock).await?),
             None => None,
@@ -261,11 +256,13 @@ impl App {
     }
 }
 
-/// Reads the keys of the ledger, or makes them at the first start. From then on the store records decisions.
+/// Reads the keys of the ledger, or makes them at the first start. From then on the store records decisions, first the rules that
+/// they follow.
 async fn open_ledger(
     config: &Config,
     store: &Store,
     installation: Uuid,
+    rules: &Rulebook,
     clock: Clock,
 ) -> Result<Keys, AppError> {
     let unusable = |source| AppError::Store {
@@ -275,31 +272,11 @@ async fn open_ledger(
     let is_empty = store.ledger_size().await.map_err(unusable)? == 0;
     let keys = Keys::open(config, installation, is_empty)?;
     store.keep_ledger(keys.numbers.clone());
-    keys.sign_in(store, clock.now().wall).await?;
+    let now = clock.now().wall;
+    keys.sign_in(store, now).await?;
+    let rules = ledger::rules::in_force(&config.overlays, rules);
+    store.record_rules(&rules, now).await.map_err(unusable)?;
     Ok(keys)
-}
-
-/// The overlays of this run and the rules that they switch off, for the ledger.
-fn overlays_in_force(config: &Config, rules: &Rulebook, now: Wall) -> NewFact<'static> {
-    let overlays = config.overlays.iter().map(|Overlay { file, text }| {
-        let hash = Sha256::digest(text);
-        let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-        serde_json::json!({"file": file, "sha256": hash})
-    });
-    let switched_off = rules.overrides().iter().map(|off| {
-        serde_json::json!({"overlay": off.overlay, "profile": off.profile, "rule": off.rule, "reason": off.reason})
-    });
-    let body = serde_json::json!({
-        "overlays": overlays.collect::<Vec<_>>(),
-        "switched_off": switched_off.collect::<Vec<_>>(),
-    });
-    NewFact {
-        kind: Kind::Overlay,
-        at: now,
-        number: None,
-        campaign: None,
-        body: body.to_string(),
-    }
 }
 
 /// Makes the client of the outside check. Stores that the service works, or that there is none: what the last run stored holds no

@@ -6,6 +6,7 @@
 //! covers this entry.
 
 pub mod export;
+pub mod rules;
 pub mod verify;
 
 use crate::config::Config;

@@ -223,7 +223,7 @@ pub(super) async fn upload(
     responses((status = 204, description = "It is deleted"), (status = 404, description = "No such list")))]
 pub(super) async fn remove(State(state): State<ApiState>, Id(name): Id<String>) -> ApiResult<StatusCode> {
     let name = list_name(&name)?;
-    if !state.store.remove_list(&name).await? {
+    if !state.store.remove_list(&name, state.clock.now().wall).await? {
         return Err(Problem::no("suppression list", name));
     }
     changed(&state).await;

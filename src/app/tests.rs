@@ -1,6 +1,8 @@
 use super::*;
 use crate::demo::{self, Demo};
 use paceline_core::outcome::Outcome;
+use paceline_core::time::Wall;
+use paceline_ledger::Kind;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, mpsc};
 
@@ -86,5 +88,6 @@ async fn a_start_records_the_overlays_and_the_reasons_of_the_rules_that_they_swi
         "no call leaves this machine"
     );
     assert_eq!(body["overlays"][0]["sha256"].as_str().unwrap().len(), 64);
+    assert_eq!(body["shipped"]["rules/us-ftc.toml"].as_str().unwrap().len(), 64);
     app.stop().await;
 }

@@ -49,7 +49,7 @@ kinds! {
     OptOutLifted = 3 "opt_out_lifted",
     /// The rules of a campaign were set.
     RuleChange = 4 "rule_change",
-    /// A team changed the rules that are shipped.
+    /// The rule files in force from here on, and the rules that a team has switched off.
     Overlay = 5 "overlay",
     /// Checkpoints are signed with this key from here on.
     KeyChange = 6 "key_change",

@@ -189,6 +189,32 @@ impl Store {
         .await
     }
 
+    /// Records the rules in force (JSON) if they are others than those recorded last. Returns true if they are.
+    pub async fn record_rules(&self, rules: &str, now: Wall) -> Result<bool, StoreError> {
+        let lock = match self.pools.dialect() {
+            Dialect::Sqlite => "SELECT rules FROM ledger_logs WHERE node = $1",
+            Dialect::Postgres => "SELECT rules FROM ledger_logs WHERE node = $1 FOR UPDATE",
+        };
+        let update = "UPDATE ledger_logs SET rules = $2 WHERE node = $1";
+        self.write("record the rules in force", async |tx| {
+            let before = tx.one(lock, args![NODE]).await?.get::<Option<String>>(0)?;
+            if before.as_deref() == Some(rules) || tx.ledger().numbers.get().is_none() {
+                return Ok(false);
+            }
+            let fact = NewFact {
+                kind: Kind::Overlay,
+                at: now,
+                number: None,
+                campaign: None,
+                body: rules.to_owned(),
+            };
+            record(tx, &[fact]).await?;
+            tx.run(update, args![NODE, rules]).await?;
+            Ok(true)
+        })
+        .await
+    }
+
     /// Gives places to a slice of the pending entries, in the order of their commits. On PostgreSQL the order of ids is not
     /// that of commits; an entry that is not visible yet comes later. Call it until nothing is pending.
     pub async fn number_ledger(&self) -> Result<LedgerState, StoreError> {

@@ -111,6 +111,7 @@ contract! {
         a_file_or_a_database_that_disagrees_stops_publishing
         a_database_that_went_back_is_not_signed
         an_erased_body_leaves_its_hash_and_every_proof
+        the_rules_in_force_are_recorded_once_for_each_change
         a_process_killed_at_any_moment_loses_no_entry_and_numbers_none_twice;
     admin:
         campaigns_keep_their_settings_and_trunks

@@ -133,6 +133,11 @@ impl Rulebook {
             .as_ref()
     }
 
+    /// The rule files that Paceline ships: name and text of each.
+    pub fn files() -> impl Iterator<Item = (&'static str, &'static str)> {
+        CALENDARS.into_iter().chain(PROFILES)
+    }
+
     fn read(calendars: &[(&str, &str)], profiles: &[(&str, &str)]) -> Result<Self, FileError> {
         let mut book = Self::default();
         for (file, text) in calendars {

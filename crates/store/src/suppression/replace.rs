@@ -6,10 +6,13 @@ use super::{CHUNKS, ListRow, Lists, Loaded, SuppressionKey};
 use crate::bulk_statement::BulkStatement;
 use crate::db::args;
 use crate::error::{DbError, StoreError};
+use crate::ledger::{self, NewFact};
 use crate::tasks::recheck::lists_changed;
 use crate::{Store, query};
 use paceline_core::suppression::{ListKind, ListName};
 use paceline_core::time::Wall;
+use paceline_ledger::Kind;
+use serde_json::json;
 use std::cmp::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
@@ -117,13 +120,18 @@ impl Store {
     }
 
     /// Deletes a list. Its versions stay in the history. Returns false if it does not exist.
-    pub async fn remove_list(&self, name: &ListName) -> Result<bool, StoreError> {
+    pub async fn remove_list(&self, name: &ListName, now: Wall) -> Result<bool, StoreError> {
         const DOING: &str = "delete a suppression list";
         let sql = "DELETE FROM suppression_lists WHERE name = $1";
         let removed = self
             .write(DOING, async |tx| {
                 lists_changed(tx).await?;
-                Ok(tx.run(sql, args![name.as_str()]).await? > 0)
+                let removed = tx.run(sql, args![name.as_str()]).await? > 0;
+                if removed {
+                    let body = json!({"suppression_list": name.as_str(), "deleted": true});
+                    ledger::record(tx, &[rule_change(now, body)]).await?;
+                }
+                Ok(removed)
             })
             .await?;
         self.pools.sync().await.map_err(query(DOING))?;
@@ -196,7 +204,16 @@ impl Store {
                 tx.run(ADD_VERSION, version).await?;
                 let list = args![row.name.as_str(), row.kind.as_str(), row.version, max_age_ms];
                 tx.run(SWITCH, list).await?;
-                Ok(lists_changed(tx).await?)
+                lists_changed(tx).await?;
+                let body = json!({
+                    "suppression_list": row.name.as_str(),
+                    "kind": row.kind.as_str(),
+                    "as_of_ms": row.as_of.0,
+                    "numbers": row.numbers,
+                    "added": row.added,
+                    "removed": row.removed,
+                });
+                Ok(ledger::record(tx, &[rule_change(row.loaded_at, body)]).await?)
             })
             .await;
         if let Err(error) = switched {
@@ -227,6 +244,17 @@ impl Store {
             }
         }
         Ok(())
+    }
+}
+
+/// A list decides which numbers may be called, so its change is one of the rules.
+fn rule_change(at: Wall, body: serde_json::Value) -> NewFact<'static> {
+    NewFact {
+        kind: Kind::RuleChange,
+        at,
+        number: None,
+        campaign: None,
+        body: body.to_string(),
     }
 }
 

@@ -55,7 +55,7 @@ pub(crate) async fn a_number_that_leaves_a_registry_is_called_and_the_others_are
     assert_eq!(found(&leased), [all[699].expose()]);
     assert_eq!(decisions(db, task.id).await, asked + 1);
     let list = upload(&db.store, "tps", ListKind::Registry, &all[1..2]).await;
-    assert!(db.store.remove_list(&list.unwrap().name).await.unwrap());
+    assert!(db.store.remove_list(&list.unwrap().name, NOW).await.unwrap());
     assert_eq!(recheck(db, later(3)).await, 698);
 }
 

@@ -305,6 +305,39 @@ pub(crate) async fn an_erased_body_leaves_its_hash_and_every_proof(db: &Db) {
     assert_eq!(root(&db.store, size).await, before);
 }
 
+pub(crate) async fn the_rules_in_force_are_recorded_once_for_each_change(db: &Db) {
+    let ours = r#"{"overlays":[{"file":"our.toml","sha256":"00"}]}"#;
+    let none = r#"{"overlays":[]}"#;
+    for (rules, is_new) in [
+        (none, true),
+        (none, false),
+        (ours, true),
+        (ours, false),
+        (none, true),
+    ] {
+        assert_eq!(
+            db.store.record_rules(rules, NOW).await.unwrap(),
+            is_new,
+            "{rules}"
+        );
+        // A restart keeps what was recorded.
+        let restarted = Store::open(&db.url, StoreMetrics::default()).await.unwrap();
+        restarted.keep_ledger(NumberKey::new(&[5; 32]).unwrap());
+        assert!(!restarted.record_rules(rules, NOW).await.unwrap());
+        restarted.close().await;
+    }
+    number_all(&db.store).await;
+    let all = entries(&db.store).await;
+    let recorded: Vec<_> = all
+        .iter()
+        .flatten()
+        .map(|bytes| Entry::decode(bytes).unwrap())
+        .collect();
+    assert!(recorded.iter().all(|entry| entry.kind == Kind::Overlay));
+    let bodies: Vec<_> = recorded.iter().map(|entry| entry.body).collect();
+    assert_eq!(bodies, [none, ours, none].map(str::as_bytes));
+}
+
 /// Runs in a process of its own, which is killed. It prints each fact that is surely stored.
 #[test]
 fn the_child_of_the_next_test() {

@@ -143,7 +143,7 @@ pub(crate) async fn a_list_is_replaced_as_a_whole_and_read_again_after_a_restart
         again.open_suppression(other).await,
         Err(StoreError::SuppressionKey)
     ));
-    assert!(again.remove_list(&name("us-dnc")).await.unwrap());
+    assert!(again.remove_list(&name("us-dnc"), NOW).await.unwrap());
     assert_eq!(again.lists_holding(&number(5_999)).unwrap(), []);
     again.close().await;
 }
@@ -292,7 +292,7 @@ pub(crate) async fn a_campaign_with_an_allowlist_calls_its_numbers_only(db: &Db)
     assert_eq!(found(&leased), [number(0).expose()]);
     assert_eq!(leased.denied, 2);
     // Without the list nothing is called.
-    assert!(db.store.remove_list(&name("agreed")).await.unwrap());
+    assert!(db.store.remove_list(&name("agreed"), NOW).await.unwrap());
     let writer = db.store.writer();
     let (_, refused) = campaign.prepare(&writer, &leased.leads[0], later(1)).await;
     assert_eq!(refused, Prepared::Refused);
