@@ -90,6 +90,7 @@ impl Plan {
                 // The scenario's begins with the agent; nobody hangs up just as the limit comes.
                 talk: (!drawn.refuses).then_some(drawn.talk.max(self.scenario.connect_limit + PATIENCE_MIN)),
                 refusal: 486,
+                key: None,
             }
         };
         (0..self.calls).map(callee).collect()

@@ -33,6 +33,7 @@ fn refused() -> Vec<Callee> {
             ring: Duration::from_millis(1),
             talk: None,
             refusal,
+            key: None,
         };
         numbers(nth).into_iter().map(callee)
     };

@@ -200,6 +200,17 @@ impl Carrier {
         }
     }
 
+    /// Presses a key of the callee of this number for 100 ms; its phone sends it by RFC 4733. Returns false if the callee is in
+    /// no answered call, or if the key does not exist.
+    pub fn press(&self, number: &str, key: char) -> bool {
+        let call_log = lock(&self.call_log);
+        let flow = call_log.live.values().find_map(|(place, _, flow)| {
+            let call = call_log.calls.get(*place)?;
+            flow.filter(|_| call.answered && call.number == number)
+        });
+        flow.is_some_and(|flow| self.media.press(flow, key))
+    }
+
     /// The audio that the callees heard from the agents.
     pub fn media_report(&self) -> MediaReport {
         self.media.report()

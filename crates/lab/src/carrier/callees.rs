@@ -16,8 +16,11 @@ pub struct Callee {
     pub setup: Duration,
     /// From the ringing to the answer.
     pub ring: Duration,
-    /// From the answer to the hang-up. `None`: the call is refused, without ringing.
+    /// From the answer, or from the pressed key, to the hang-up. `None`: the call is refused, without ringing.
     pub talk: Option<Duration>,
+    /// Time from the answer until the callee presses this key, and the key; its phone sends it by SIP INFO. For RFC 4733, see
+    /// [`super::Carrier::press`].
+    pub key: Option<(Duration, char)>,
     /// The final SIP status of a refused call.
     pub refusal: u16,
 }
@@ -28,7 +31,8 @@ pub(super) fn refusals(callees: &[Callee]) -> BTreeSet<u16> {
     callees.iter().filter_map(refused).collect()
 }
 
-/// The table as SIPp reads it: number, milliseconds of set-up, ringing and talk, and the refusal.
+/// The table as SIPp reads it: number, milliseconds of set-up, ringing and talk, the refusal, milliseconds until the key is
+/// pressed, and the key.
 pub(super) fn table(callees: &[Callee]) -> String {
     let mut text = String::from("SEQUENTIAL\n");
     for callee in callees {
@@ -36,9 +40,13 @@ pub(super) fn table(callees: &[Callee]) -> String {
             Some(talk) => (talk.as_millis().max(1), 0),
             None => (0, callee.refusal),
         };
+        let (key_ms, key) = match callee.key {
+            Some((after, key)) => (after.as_millis().max(1), key),
+            None => (0, '0'),
+        };
         let _ = writeln!(
             text,
-            "{};{};{};{talk_ms};{refusal};",
+            "{};{};{};{talk_ms};{refusal};{key_ms};{key};",
             callee.number,
             callee.setup.as_millis().max(1),
             callee.ring.as_millis().max(1),
@@ -60,7 +68,7 @@ pub(super) fn push_steps(text: &mut String, media_port: u16, refusals: &BTreeSet
     text.push_str("<label id=\"drawn\"/>\n");
     scenario::send(text, &scenario::reply("100 Trying", ""), "", "");
     text.push_str("<nop><action>\n");
-    for (nth, name) in ["setup", "ring", "talk", "refusal"].iter().enumerate() {
+    for (nth, name) in ["setup", "ring", "talk", "refusal", "press"].iter().enumerate() {
         let _ = writeln!(
             text,
             "<assignstr assign_to=\"{name}_text\" value=\"[field{field} file=&quot;{FILE}&quot; line=&quot;[$line]&quot;]\"/>\n\
@@ -68,6 +76,11 @@ pub(super) fn push_steps(text: &mut String, media_port: u16, refusals: &BTreeSet
             field = nth + 1,
         );
     }
+    let _ = writeln!(
+        text,
+        "<assignstr assign_to=\"key\" value=\"[field6 file=&quot;{FILE}&quot; line=&quot;[$line]&quot;]\"/>\n\
+         <test assign_to=\"presses\" variable=\"press_number\" compare=\"greater_than\" value=\"0\"/>"
+    );
     for refusal in refusals {
         let _ = writeln!(
             text,
@@ -84,7 +97,17 @@ pub(super) fn push_steps(text: &mut String, media_port: u16, refusals: &BTreeSet
     scenario::send(text, &scenario::reply("180 Ringing", CONTACT), "", "");
     text.push_str("<pause variable=\"ring_number\"/>\n");
     scenario::push_answer(text, "drawn", media_port);
+    text.push_str("<nop test=\"presses\" next=\"presses\"/>\n<label id=\"talks\"/>\n");
     text.push_str("<pause variable=\"talk_number\" next=\"callee_hangs_up\"/>\n");
+    text.push_str("<label id=\"presses\"/>\n<pause variable=\"press_number\"/>\n");
+    let body = "Content-Type: application/dtmf-relay\nContent-Length: [len]\n\nSignal=[$key]\nDuration=160\n";
+    scenario::send(
+        text,
+        &scenario::request("INFO", 1, body),
+        scenario::RETRANSMIT,
+        "",
+    );
+    text.push_str("<recv response=\"200\" next=\"talks\"/>\n");
     for refusal in refusals {
         let name = format!("refuses_{refusal}");
         let _ = writeln!(text, "<label id=\"{name}\"/>");

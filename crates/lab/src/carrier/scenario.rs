@@ -17,7 +17,7 @@ const COPIED: &str =
 pub(super) const CONTACT: &str = "Contact: <sip:[local_ip]:[local_port];transport=[transport]>\n";
 const REPLY_TO_BYE: &str = "SIP/2.0 200 OK\n[last_Via:]\n[last_From:]\n[last_To:]\n[last_Call-ID:]\n[last_CSeq:]\n\
      Content-Length: 0\n";
-const RETRANSMIT: &str = " retrans=\"500\"";
+pub(super) const RETRANSMIT: &str = " retrans=\"500\"";
 
 /// The scenario file; the lab's own callees announce `media_port`, and `callees` are looked up in a table.
 pub(super) fn scenario(media_port: u16, callees: &[Callee]) -> String {
@@ -71,7 +71,9 @@ pub(super) fn scenario(media_port: u16, callees: &[Callee]) -> String {
         callees::push_steps(&mut text, media_port, &callees::refusals(callees));
     }
     push_endings(&mut text);
-    text.push_str("<Reference variables=\"uri,m\"/>\n</scenario>\n");
+    // SIPp refuses a scenario that does not use one of its variables.
+    let unused = if table { "uri,m,refusal_number" } else { "uri,m" };
+    let _ = writeln!(text, "<Reference variables=\"{unused}\"/>\n</scenario>");
     text
 }
 
@@ -162,12 +164,8 @@ fn push_endings(text: &mut String) {
     text.push_str("<nop next=\"end\"/>\n");
 
     text.push_str("<label id=\"callee_hangs_up\"/>\n");
-    let bye = format!(
-        "BYE [next_url] SIP/2.0\nVia: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]\n\
-         From:[$to];tag={TAG}\nTo:[$from]\nCall-ID: [call_id]\nCSeq: 1 BYE\nMax-Forwards: 70\n{CONTACT}\
-         Content-Length: 0\n"
-    );
-    send(text, &bye, RETRANSMIT, "X H");
+    // The callee may have sent an INFO before.
+    send(text, &request("BYE", 2, "Content-Length: 0\n"), RETRANSMIT, "X H");
     // Both sides may hang up at once; each BYE gets its reply.
     text.push_str("<recv request=\"BYE\" optional=\"true\" next=\"both\"/>\n");
     text.push_str("<recv response=\"481\" optional=\"true\" next=\"end\"/>\n");
@@ -176,6 +174,14 @@ fn push_endings(text: &mut String) {
     send(text, REPLY_TO_BYE, "", "");
     // Replies to retransmissions for a while.
     text.push_str("<label id=\"end\"/>\n<timewait milliseconds=\"500\"/>\n");
+}
+
+/// A request of the callee in its call. `end`: the other headers, and the body.
+pub(super) fn request(method: &str, cseq: u32, end: &str) -> String {
+    format!(
+        "{method} [next_url] SIP/2.0\nVia: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]\n\
+         From:[$to];tag={TAG}\nTo:[$from]\nCall-ID: [call_id]\nCSeq: {cseq} {method}\nMax-Forwards: 70\n{CONTACT}{end}"
+    )
 }
 
 /// A reply to the last request, with our tag and no body; `extra` holds whole header lines.
