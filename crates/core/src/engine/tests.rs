@@ -143,35 +143,14 @@ fn learnt_rates_of_pacing_are_stored_and_loaded() {
 
 #[test]
 fn nothing_is_dialed_before_it_is_stored() {
-    let mut rig = Rig::at_work(0);
-    rig.store_answers = false;
-    rig.log_in(1);
-    let leg = rig.agent_leg(1);
-    rig.event(PbxEvent::AgentReady { leg });
-    rig.tell(Input::Leads {
-        leads: vec![lead(1)],
-        next_due: None,
-    });
-    let prepares = rig.said.iter().filter_map(|c| match c {
-        Command::Prepare(new) => Some(new.clone()),
-        _ => None,
-    });
-    let new = prepares.max_by_key(|new| new.attempt).expect("asked to prepare");
+    let (mut rig, attempt) = Rig::with_an_attempt_being_stored();
     assert_eq!(rig.legs(), []);
-    rig.tell(Input::Prepared {
-        attempt: new.attempt,
-        result: Prepared::Refused,
-    });
+    rig.prepared(attempt, Prepared::Refused);
     assert_eq!((rig.legs(), rig.state(1)), (vec![], AgentState::Available));
+    let result = Prepared::Allowed;
     assert_eq!(
-        rig.engine.handle(
-            rig.now,
-            Input::Prepared {
-                attempt: new.attempt,
-                result: Prepared::Allowed
-            }
-        ),
-        Err(EngineError::NotAsked(new.attempt))
+        rig.engine.handle(rig.now, Input::Prepared { attempt, result }),
+        Err(EngineError::NotAsked(attempt))
     );
 }
 
@@ -298,32 +277,13 @@ fn a_trunk_that_refuses_everything_costs_a_probe_now_and_then_and_no_contact() {
 #[test]
 fn an_old_allow_decision_is_not_dialed() {
     for paused in [true, false] {
-        let mut rig = Rig::at_work(0);
-        rig.store_answers = false;
-        rig.log_in(1);
-        let leg = rig.agent_leg(1);
-        rig.event(PbxEvent::AgentReady { leg });
-        rig.tell(Input::Leads {
-            leads: vec![lead(1)],
-            next_due: None,
-        });
-        let attempt = rig
-            .said
-            .iter()
-            .find_map(|c| match c {
-                Command::Prepare(new) => Some(new.attempt),
-                _ => None,
-            })
-            .unwrap();
+        let (mut rig, attempt) = Rig::with_an_attempt_being_stored();
         if paused {
             rig.tell(Input::SetActive(false));
         } else {
             rig.wait(Duration::from_secs(121));
         }
-        rig.tell(Input::Prepared {
-            attempt,
-            result: Prepared::Allowed,
-        });
+        rig.prepared(attempt, Prepared::Allowed);
         assert_eq!((rig.legs(), rig.outcomes()), (vec![], vec![Outcome::Cancelled]));
     }
 }
@@ -496,36 +456,21 @@ fn a_failing_store_is_tested_with_one_attempt_at_a_time() {
             rig.event(PbxEvent::AgentReady { leg });
         }
         rig.tell(Input::RefillFailed);
-        let asked = |rig: &Rig| {
-            let prepares = rig.said.iter().filter_map(|c| match c {
-                Command::Prepare(new) => Some(new.attempt),
-                _ => None,
-            });
-            prepares.collect::<Vec<_>>()
-        };
+        let asked = |rig: &Rig| rig.asked_to_store().collect::<Vec<_>>();
         rig.wait(Duration::from_secs(2));
-        rig.tell(Input::Leads {
-            leads: (1..=20).map(lead).collect(),
-            next_due: None,
-        });
+        rig.lease(1..=20);
         rig.wait(Duration::from_secs(1));
         let first = asked(&rig);
         assert!(first.len() >= 5, "the lease has shown that it can: {first:?}");
         for attempt in &first {
-            rig.tell(Input::Prepared {
-                attempt: *attempt,
-                result: Prepared::Failed,
-            });
+            rig.prepared(*attempt, Prepared::Failed);
         }
         rig.wait(Duration::from_millis(900));
         assert_eq!(asked(&rig).len(), first.len(), "a moment's peace");
         rig.wait(Duration::from_secs(30));
         let probe = asked(&rig);
         assert_eq!(probe.len(), first.len() + 1, "one at a time");
-        rig.tell(Input::Prepared {
-            attempt: probe[first.len()],
-            result: Prepared::Allowed,
-        });
+        rig.prepared(probe[first.len()], Prepared::Allowed);
         rig.wait(Duration::from_secs(1));
         assert!(asked(&rig).len() >= probe.len() + 4, "and all goes on");
     }

@@ -128,16 +128,10 @@ fn calls_launched_ahead_are_cancelled_and_a_call_that_is_being_stored_is_not_dia
     rig.store_answers = false;
     ends(&mut rig, legs[1], EndedBy::Us, false);
     rig.wait(Duration::from_millis(300));
-    let prepared = rig.said.iter().rev().find_map(|c| match c {
-        Command::Prepare(new) => Some(new.attempt),
-        _ => None,
-    });
+    let attempt = rig.last_being_stored();
     maintain(&mut rig, true);
     assert!(hung_up(&rig, legs[0]) && hung_up(&rig, legs[2]));
-    rig.tell(Input::Prepared {
-        attempt: prepared.unwrap(),
-        result: Prepared::Allowed,
-    });
+    rig.prepared(attempt, Prepared::Allowed);
     assert_eq!(rig.legs().len(), 3);
     assert!(rig.said.iter().any(|c| matches!(c, Command::Return { .. })));
 }

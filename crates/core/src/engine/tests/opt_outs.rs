@@ -35,34 +35,15 @@ fn a_contact_that_the_store_leased_just_before_the_opt_out_is_returned_when_it_a
     rig.event(PbxEvent::Resynchronised(Snapshot::default()));
     rig.log_in(1);
     opt_out(&mut rig, 2);
-    rig.tell(Input::Leads {
-        leads: vec![lead(1), lead(2)],
-        next_due: None,
-    });
+    rig.lease([1, 2]);
     assert_eq!(returned(&rig), [ContactId(2)]);
 }
 
 #[test]
 fn an_attempt_that_is_being_stored_is_not_dialed_after_the_opt_out() {
-    let mut rig = Rig::at_work(0);
-    rig.store_answers = false;
-    rig.log_in(1);
-    let leg = rig.agent_leg(1);
-    rig.event(PbxEvent::AgentReady { leg });
-    rig.tell(Input::Leads {
-        leads: vec![lead(1)],
-        next_due: None,
-    });
-    let prepared = rig.said.iter().find_map(|command| match command {
-        Command::Prepare(new) => Some(new.attempt),
-        _ => None,
-    });
-    let attempt = prepared.expect("an attempt is being stored");
+    let (mut rig, attempt) = Rig::with_an_attempt_being_stored();
     opt_out(&mut rig, 1);
-    rig.tell(Input::Prepared {
-        attempt,
-        result: Prepared::Allowed,
-    });
+    rig.prepared(attempt, Prepared::Allowed);
     assert_eq!(rig.legs(), []);
     assert_eq!(rig.outcomes(), [Outcome::Cancelled]);
     assert!(detail(&rig).contains("do-not-call"), "{}", detail(&rig));

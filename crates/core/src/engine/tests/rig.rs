@@ -102,6 +102,45 @@ impl Rig {
         rig
     }
 
+    /// One agent and one contact, whose attempt the store has been asked to store. The store does not answer until the test does.
+    pub(super) fn with_an_attempt_being_stored() -> (Self, AttemptId) {
+        let mut rig = Self::at_work(0);
+        rig.store_answers = false;
+        rig.log_in(1);
+        let leg = rig.agent_leg(1);
+        rig.event(PbxEvent::AgentReady { leg });
+        rig.lease([1]);
+        let attempt = rig.last_being_stored();
+        (rig, attempt)
+    }
+
+    /// The store answers with these contacts.
+    pub(super) fn lease(&mut self, contacts: impl IntoIterator<Item = i64>) {
+        self.tell(Input::Leads {
+            leads: contacts.into_iter().map(lead).collect(),
+            next_due: None,
+        });
+    }
+
+    /// The attempts that the store was asked to store.
+    pub(super) fn asked_to_store(&self) -> impl DoubleEndedIterator<Item = AttemptId> {
+        self.said.iter().filter_map(|command| match command {
+            Command::Prepare(new) => Some(new.attempt),
+            _ => None,
+        })
+    }
+
+    pub(super) fn last_being_stored(&self) -> AttemptId {
+        self.asked_to_store()
+            .next_back()
+            .expect("an attempt is being stored")
+    }
+
+    /// The store answers about an attempt.
+    pub(super) fn prepared(&mut self, attempt: AttemptId, result: Prepared) {
+        self.tell(Input::Prepared { attempt, result });
+    }
+
     pub(super) fn log_in(&mut self, n: i64) {
         let template = AgentTemplate::new("PJSIP/{extension}").unwrap();
         let extension = Extension::new(&format!("agent-{n}")).unwrap();

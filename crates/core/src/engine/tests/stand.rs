@@ -260,18 +260,9 @@ fn calls_that_a_silent_store_has_not_stored_yet_are_in_flight() {
         let leg = rig.agent_leg(n);
         rig.event(PbxEvent::AgentReady { leg });
     }
-    rig.tell(Input::Leads {
-        leads: (1..=90).map(lead).collect(),
-        next_due: None,
-    });
-    let prepares = |rig: &Rig| {
-        rig.said
-            .iter()
-            .filter(|c| matches!(c, Command::Prepare(_)))
-            .count()
-    };
+    rig.lease(1..=90);
     rig.wait(Duration::from_secs(20));
-    assert_eq!(prepares(&rig), 10);
+    assert_eq!(rig.asked_to_store().count(), 10);
 }
 
 #[test]
@@ -295,10 +286,7 @@ fn a_campaign_that_waits_for_its_store_says_so() {
         let leg = rig.agent_leg(1);
         rig.event(PbxEvent::AgentReady { leg });
         assert_eq!(rig.engine.live(rig.now).idle, [Idle::Refilling], "{mode}");
-        rig.tell(Input::Leads {
-            leads: Vec::new(),
-            next_due: None,
-        });
+        rig.lease([]);
         assert_eq!(rig.engine.live(rig.now).idle, [Idle::NoContacts], "{mode}");
     }
 }

@@ -235,15 +235,8 @@ fn while_the_clock_is_in_doubt_no_call_is_launched_and_calls_that_are_up_continu
         leg,
         end: end(EndedBy::Network, false),
     });
-    let mut asked = rig.said.iter().filter_map(|c| match c {
-        Command::Prepare(new) => Some(new.attempt),
-        _ => None,
-    });
-    let attempt = asked.next_back().unwrap();
+    let attempt = rig.last_being_stored();
     rig.tell(Input::ClockDoubted(true));
-    rig.tell(Input::Prepared {
-        attempt,
-        result: Prepared::Allowed,
-    });
+    rig.prepared(attempt, Prepared::Allowed);
     assert_eq!(rig.legs().len(), 2);
 }
