@@ -144,14 +144,14 @@ impl OutsideChecks {
                 }
                 answers
             }
-            Ok(_) => self.failed(&ServiceError::NothingUsable, now),
-            Err(error) => self.failed(&error, now),
+            Ok(_) => self.failed(ServiceError::NothingUsable, now),
+            Err(error) => self.failed(error, now),
         }
     }
 
-    fn failed(&mut self, error: &ServiceError, now: Now) -> u64 {
+    fn failed(&mut self, error: ServiceError, now: Now) -> u64 {
         self.metrics.failures.inc();
-        let retry_after = match error {
+        let retry_after = match &error {
             ServiceError::Status { retry_after, .. } => *retry_after,
             ServiceError::Client(_)
             | ServiceError::Secret
@@ -160,7 +160,7 @@ impl OutsideChecks {
             | ServiceError::NotJson { .. }
             | ServiceError::NothingUsable => None,
         };
-        let text = chain(error);
+        let text = format!("{:#}", anyhow::Error::from(error));
         if self.asking.failed(now.mono, retry_after) {
             self.out_since = Some(now.wall);
             let meanwhile = if self.open_because.is_some() {
@@ -202,18 +202,6 @@ impl OutsideChecks {
         }
         Ok(())
     }
-}
-
-/// The error with its causes, in one line.
-fn chain(error: &ServiceError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
 }
 
 impl Job for OutsideChecks {
