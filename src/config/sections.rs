@@ -1,10 +1,7 @@
 //! The sections of the configuration file.
 
 use super::reader::{Placed, Section, Wrong, boolean, number, text, texts, whole};
-use super::warnings::is_loopback;
-use super::{
-    AmiConfig, Config, OutsideCheckConfig, Overlay, PbxConfig, PbxKind, RetentionConfig, StoreConfig,
-};
+use super::{AmiConfig, Config, Overlay, PbxConfig, PbxKind, RetentionConfig, StoreConfig};
 use crate::numbers::is_region;
 use crate::pbx::esl::EslConfig;
 use paceline_core::dial::{AGENT_DIGITS_MAX, AgentTemplate, DialRule, DialRules};
@@ -17,8 +14,9 @@ use secrecy::{ExposeSecret, SecretString};
 use std::cell::RefCell;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 use toml::de::DeValue;
+
+mod outside_check;
 
 /// The sources that the configuration reads besides its file: other files and environment variables.
 pub(super) struct Outside<'o> {
@@ -32,11 +30,6 @@ pub(super) struct Outside<'o> {
 
 /// A hundred years.
 const DAYS_MAX: u32 = 36_500;
-
-const NO_SECRET: (&str, &str) = (
-    "secret",
-    "put the secret into a file that only Paceline can read, and write `secret_file = \"FILE\"`; or write `secret_env = \"NAME\"`",
-);
 
 const NO_PASSWORD: (&str, &str) = (
     "password",
@@ -97,7 +90,7 @@ pub(super) fn read(mut root: Section<'_>, outside: &Outside<'_>) -> Config {
     config.ledger.checkpoints = checkpoints.map(|path| path.value);
     ledger.finish(&[]);
 
-    config.outside_check = read_outside_check(&mut root, outside);
+    config.outside_check = outside_check::read(&mut root, outside);
 
     let mut log = root.table("log");
     config.log_json = log.get("json", boolean).is_some_and(|j| j.value);
@@ -141,96 +134,6 @@ fn days(value: &DeValue<'_>) -> Result<u32, Wrong> {
     let days = whole(value).ok().and_then(|days| u32::try_from(days).ok());
     days.filter(|days| (1..=DAYS_MAX).contains(days))
         .ok_or_else(|| Wrong::expected("a whole number of days, 1 to 36500"))
-}
-
-/// A reason in the configuration, in characters.
-const BECAUSE_MAX: usize = 200;
-
-fn read_outside_check(root: &mut Section<'_>, outside: &Outside<'_>) -> Option<OutsideCheckConfig> {
-    if !root.has("outside_check") {
-        return None;
-    }
-    let mut section = root.table("outside_check");
-    let url = section.need("url", "\"https://checks.example/numbers\"", text(service_url));
-    let secret = read_secret(&mut section, outside, &SECRET);
-    let batch_size = section.get("batch_size", between(1, 500));
-    let per_minute = section.get("requests_per_minute", between(1, 6_000));
-    let timeout_ms = section.get("timeout_ms", between(100, 60_000));
-    let ahead = section.get("ask_ahead_minutes", between(1, 24 * 60));
-    let open = section
-        .get("on_outage", text(on_outage))
-        .is_some_and(|open| open.value);
-    let because = section.get("open_because", text(reason));
-    match &because {
-        None if open && !section.has("open_because") => {
-            section.missing("open_because", "\"the service only advises us\"");
-        }
-        Some(because) if !open => {
-            let wrong = Wrong::expected("no reason, because `on_outage` is not \"open\"");
-            section.invalid("open_because", because.span.clone(), wrong);
-        }
-        Some(_) | None => {}
-    }
-    section.finish(&[NO_SECRET]);
-    Some(OutsideCheckConfig {
-        url: url?.value,
-        secret: secret.map(|(_, secret)| secret.value),
-        batch_size: batch_size.map_or(100, |n| n.value) as usize,
-        requests_per_minute: per_minute.map_or(60, |n| n.value),
-        timeout: Duration::from_millis(timeout_ms.map_or(5_000, |n| n.value.into())),
-        ask_ahead: Duration::from_secs(60 * ahead.map_or(10, |n| u64::from(n.value))),
-        open_because: because.map(|because| because.value),
-    })
-}
-
-fn between(min: u32, max: u32) -> impl Fn(&DeValue<'_>) -> Result<u32, Wrong> {
-    move |value| {
-        let n = whole(value).ok().and_then(|n| u32::try_from(n).ok());
-        n.filter(|n| (min..=max).contains(n))
-            .ok_or_else(|| Wrong::expected(format!("a whole number, {min} to {max}")))
-    }
-}
-
-/// True: open.
-fn on_outage(written: &str) -> Result<bool, Wrong> {
-    match written {
-        "closed" => Ok(false),
-        "open" => Ok(true),
-        _ => Err(Wrong::expected(
-            "\"closed\" (numbers without a valid answer are not called) or \"open\" (they are called)",
-        )),
-    }
-}
-
-fn reason(written: &str) -> Result<String, Wrong> {
-    let fits = !written.trim().is_empty() && written.chars().count() <= BECAUSE_MAX;
-    let fits = fits && !written.chars().any(char::is_control);
-    fits.then(|| written.to_owned()).ok_or_else(|| {
-        Wrong::expected(format!(
-            "why such numbers may be called, in 1 to {BECAUSE_MAX} characters"
-        ))
-    })
-}
-
-fn service_url(written: &str) -> Result<String, Wrong> {
-    let url = Url::parse(written).ok().filter(Url::has_host);
-    let Some(url) = url.filter(|url| matches!(url.scheme(), "http" | "https")) else {
-        return Err(Wrong::expected(
-            "a URL such as \"https://checks.example/numbers\"",
-        ));
-    };
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(Wrong::expected("no user or password here").hint(NO_SECRET.1));
-    }
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err(Wrong::expected("nothing after `?` or `#`").hint(NO_SECRET.1));
-    }
-    if url.scheme() == "http" && !is_loopback(&url) {
-        return Err(Wrong::expected(
-            "`https`, because telephone numbers must not cross a network unencrypted",
-        ));
-    }
-    Ok(url.into())
 }
 
 enum StoreUrl {
@@ -340,6 +243,14 @@ fn others_can_read(path: &Path) -> bool {
     }
 }
 
+fn between(min: u32, max: u32) -> impl Fn(&DeValue<'_>) -> Result<u32, Wrong> {
+    move |value| {
+        let n = whole(value).ok().and_then(|n| u32::try_from(n).ok());
+        n.filter(|n| (min..=max).contains(n))
+            .ok_or_else(|| Wrong::expected(format!("a whole number, {min} to {max}")))
+    }
+}
+
 /// The names of the settings that refer to a secret, and the word for the secret in messages.
 struct SecretSettings {
     what: &'static str,
@@ -351,12 +262,6 @@ const PASSWORD: SecretSettings = SecretSettings {
     what: "password",
     file: "password_file",
     env: "password_env",
-};
-
-const SECRET: SecretSettings = SecretSettings {
-    what: "secret",
-    file: "secret_file",
-    env: "secret_env",
 };
 
 fn read_password(
