@@ -1,18 +1,17 @@
-//! Agents' phones that act by themselves: transfers, moves by operators, hold, silence, and PBXes that lose them.
+//! Agents' phones that transfer, pick up, hold or fall silent, and agents' legs that an operator moves.
 //!
 //! Measured on 22.10 and 16.28, the same on both:
-//! - A transfer (REFER, blind or attended) puts a `Local` channel into the bridge in the agent's place. The events are
-//!   `StasisStart` with `replace_channel`, then `ChannelLeftBridge` of the agent's leg. That leg stays in our application until
-//!   its phone sends BYE. Our subscription moves to the `Local` channel. The callee stays in the bridge. Only the
-//!   `ChannelLeftBridge` of the `Local` channel tells whether the colleague takes the call.
-//! - A pickup swaps the ids of the agent's leg and of the other phone's own channel. The other phone's channel enters our
-//!   application with our arguments. The `ChannelDestroyed` under the leg's id has cause 16 and names the dialplan application of
-//!   the other phone's call, which is none. Every other leg of ours that ends names `AppDial2`. Two threads of the PBX send these
-//!   two events, in either order. If a request for the other channel follows at once, the PBX may answer 404, because it lists
-//!   the channel under its new id a moment later.
-//! - If an operator redirects the agent's leg, `ChannelLeftBridge` is the only specific event. The leg is then outside our
-//!   application. The PBX answers 409 to a request that needs the leg there.
-//! - While a callee sends nothing, the PBX sends its agent nothing.
+//! - Transfer (REFER, blind or attended): the PBX puts a `Local` channel into the bridge in the place of the agent's leg. It sends
+//!   `StasisStart` with `replace_channel`, then `ChannelLeftBridge` of the agent's leg. The callee stays in the bridge. The agent's
+//!   leg stays in our application until its phone sends BYE, but our subscription moves to the `Local` channel. If the colleague
+//!   does not take the call, the PBX sends `ChannelLeftBridge` of the `Local` channel and nothing else.
+//! - Pickup: the agent's leg and the channel of the other phone exchange their ids. The other phone's channel enters our
+//!   application with our arguments. The PBX also sends `ChannelDestroyed` with the leg's id and cause 16. In this event the
+//!   dialplan application is empty; in the `ChannelDestroyed` of every other leg of ours it is `AppDial2`. The two events come
+//!   in either order. For a moment after them, the PBX answers 404 to requests for the other phone's channel.
+//! - Redirect by an operator: the PBX sends `ChannelLeftBridge` of the agent's leg, and no other event about the redirect. The leg
+//!   is then outside our application, and the PBX answers 409 to requests that need it there.
+//! - While a callee sends no audio, the PBX sends no audio to its agent.
 
 use super::{COUNT_EVERY, COUNT_EVERY_SILENCED, Legs, uuid};
 use crate::ari::leg::{Audio, EndState, Endpoint, Leg, Sent, Side, Stage, With};
@@ -24,17 +23,17 @@ use paceline_core::pbx::{Departure, EndedBy, LegEnd, LegTrouble, PbxEvent};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
-/// The driver checks a leg that came out of its bridge after this time, if the leg has not ended by then.
+/// If a leg came out of its bridge and has not ended after this time, the driver checks where it is.
 const STRAY_WAIT: Duration = Duration::from_millis(200);
-/// Maximum number of legs that wait for that check.
+/// Maximum number of legs that wait for this check.
 const STRAYED_MAX: usize = 4096;
-/// Maximum time that the driver repeats the hang-up of another phone's channel that the PBX does not know yet.
+/// After a pickup the PBX may not know the other phone's channel yet. The driver repeats the hang-up for this time at most.
 const LET_GO_MAX: Duration = Duration::from_secs(2);
-/// The dialplan application that stands in a channel which a client has originated.
+/// The dialplan application in the events of a channel that was originated over ARI.
 const ORIGINATED: &str = "AppDial2";
 
 impl Legs {
-    /// A channel took another one's place in a bridge of ours.
+    /// `channel` has taken the place of the channel `replaced` in a bridge of ours.
     pub(super) fn replaced(&mut self, replaced: &str, channel: &str) {
         if let Some(bridge) = self.guests.remove(replaced) {
             self.guests.insert(channel.to_owned(), bridge);
@@ -51,10 +50,10 @@ impl Legs {
                     self.guests.insert(channel.to_owned(), id);
                     self.transferred(callee);
                 } else {
-                    // The agent transferred without a callee. The colleague would wait alone.
+                    // There is no callee. The colleague would be alone in the bridge.
                     self.out.ask(id, Purpose::Nothing, requests::hang_up(channel));
                 }
-                // The PBX has moved our subscription to that channel, and would not tell this one's end.
+                // The PBX has moved our subscription to `channel`. Without a new one it would not report the end of this leg.
                 let source = format!("channel:{id}");
                 self.out
                     .ask(id, Purpose::Nothing, requests::subscribe(&self.app, &source));
@@ -63,7 +62,7 @@ impl Legs {
                     how: Departure::Transferred,
                 });
             }
-            // The callee's own side has transferred our agent, so the callee does not talk with us any more.
+            // The callee's phone or PBX has transferred our agent to another party. The callee is not on this call any more.
             Side::Callee => {
                 self.out.ask(id, Purpose::Nothing, requests::hang_up(channel));
                 self.out
