@@ -13,12 +13,31 @@ const SILENCE_MAX: Duration = Duration::from_secs(9);
 pub(super) struct Audio {
     packets: Option<u64>,
     silence: Silence,
-    /// The leg is parked. Otherwise it is in a conversation.
-    parked: bool,
-    /// It has sent while it was parked.
-    sent_parked: bool,
-    /// It has sent in this conversation, or this time in `park`: if it stops, it is gone.
-    missed: bool,
+    place: Place,
+    /// The audio from it while it was parked, this time and before.
+    while_parked: Sent,
+}
+
+/// The place of the leg.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Parked,
+    /// In a conversation, with the audio from the phone in it.
+    Talking(Sent),
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self::Talking(Sent::Nothing)
+    }
+}
+
+/// The audio that has come from the phone.
+#[derive(Clone, Copy, Debug, Default)]
+enum Sent {
+    #[default]
+    Nothing,
+    Packets,
 }
 
 /// The silence of the phone, with its start.
@@ -32,10 +51,14 @@ enum Silence {
 }
 
 impl Audio {
-    /// It is parked now, or in a conversation.
-    pub(super) fn begins(&mut self, parked: bool, now: Instant) {
-        self.parked = parked;
-        self.missed = parked && self.sent_parked;
+    pub(super) fn parked(&mut self, now: Instant) {
+        self.place = Place::Parked;
+        self.restart(now);
+    }
+
+    /// A conversation begins.
+    pub(super) fn talks(&mut self, now: Instant) {
+        self.place = Place::Talking(Sent::Nothing);
         self.restart(now);
     }
 
@@ -56,8 +79,10 @@ impl Audio {
         let more = self.packets.is_some_and(|known| packets > known);
         self.packets = Some(packets);
         if more {
-            self.missed = true;
-            self.sent_parked |= self.parked;
+            match &mut self.place {
+                Place::Parked => self.while_parked = Sent::Packets,
+                Place::Talking(sent) => *sent = Sent::Packets,
+            }
             self.restart(now);
         }
     }
@@ -69,9 +94,13 @@ impl Audio {
     }
 
     pub(super) fn is_gone(&self, now: Instant) -> bool {
-        match self.silence {
-            Silence::Since(since) => self.missed && now.duration_since(since) >= SILENCE_MAX,
-            Silence::NotCounted | Silence::OnHold => false,
+        let sent = match self.place {
+            Place::Parked => self.while_parked,
+            Place::Talking(sent) => sent,
+        };
+        match (self.silence, sent) {
+            (Silence::Since(since), Sent::Packets) => now.duration_since(since) >= SILENCE_MAX,
+            (Silence::Since(_), Sent::Nothing) | (Silence::NotCounted | Silence::OnHold, _) => false,
         }
     }
 }
@@ -88,7 +117,7 @@ mod tests {
     fn a_phone_that_sent_and_sends_no_more_is_gone() {
         let start = Instant::now();
         let mut audio = Audio::default();
-        audio.begins(true, start);
+        audio.parked(start);
         for second in 0..5 {
             audio.counted(second * 50, after(start, second));
         }
@@ -104,7 +133,7 @@ mod tests {
     fn a_phone_that_never_sent_or_is_on_hold_is_not_missed() {
         let start = Instant::now();
         let mut audio = Audio::default();
-        audio.begins(true, start);
+        audio.parked(start);
         for second in 0..60 {
             audio.counted(0, after(start, second));
         }
@@ -123,12 +152,12 @@ mod tests {
     fn a_phone_whose_audio_bypasses_the_pbx_in_a_conversation_is_not_missed_until_it_is_over() {
         let start = Instant::now();
         let mut audio = Audio::default();
-        audio.begins(true, start);
+        audio.parked(start);
         audio.counted(0, start);
         audio.counted(50, after(start, 1));
-        audio.begins(false, after(start, 2));
+        audio.talks(after(start, 2));
         assert!(!audio.is_gone(after(start, 600)));
-        audio.begins(true, after(start, 600));
+        audio.parked(after(start, 600));
         assert!(!audio.is_gone(after(start, 608)));
         assert!(audio.is_gone(after(start, 609)));
     }

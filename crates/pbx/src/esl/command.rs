@@ -173,6 +173,11 @@ pub(super) fn mark_recording(callee: Uuid, name: &str) -> String {
     format!("api uuid_setvar {callee} paceline_recording {name}")
 }
 
+/// Without a value, `uuid_setvar` removes the variable.
+pub(super) fn unmark_recording(callee: Uuid) -> String {
+    format!("api uuid_setvar {callee} paceline_recording")
+}
+
 /// The path of a recording's file on the PBX. `None` if the name is not a [`RecordingName`], or if the path is not one plain word of
 /// a command.
 pub(super) fn recording_path(folder: &str, name: &str) -> Option<String> {

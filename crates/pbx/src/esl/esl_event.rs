@@ -36,11 +36,20 @@ pub(super) enum EslEvent {
     /// The output of a job that is not an originate.
     Printed(Uuid, String),
     RecordingStarted(String),
-    RecordingStopped(String, Option<u64>),
+    RecordingStopped(String, Option<u64>, StoppedBy),
     /// A playback to this channel ended. `true`: it was played to its end.
     Played(Uuid, bool),
     /// The far end of this channel pressed a key.
     Pressed(Uuid, Digit),
+}
+
+/// The way in which a recording ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StoppedBy {
+    /// Its channel hangs up.
+    HangUp,
+    /// A command, or the PBX. The channel lives on.
+    Other,
 }
 
 /// The facts in the last event of a channel.
@@ -129,7 +138,11 @@ pub(super) fn read_event(event: &Event<'_>, app: &str) -> Option<EslEvent> {
         EventKind::HangupComplete => EslEvent::Ended(id, Box::new(facts(event))),
         EventKind::RecordStart => EslEvent::RecordingStarted(recording(event.record_path)),
         EventKind::RecordStop => {
-            EslEvent::RecordingStopped(recording(event.record_path), event.record_ms.number())
+            let by = match event.cause.is_empty() {
+                true => StoppedBy::Other,
+                false => StoppedBy::HangUp,
+            };
+            EslEvent::RecordingStopped(recording(event.record_path), event.record_ms.number(), by)
         }
         // FreeSWITCH also reports `done` if the hang-up broke off the playback.
         EventKind::PlaybackStop => {

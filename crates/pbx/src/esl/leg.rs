@@ -384,7 +384,7 @@ pub(super) struct Found {
     /// It is with a party that is no leg of ours, or in the PBX's dialplan.
     pub(super) elsewhere: bool,
     pub(super) on_hold: bool,
-    /// The last recording that it was told to make.
+    /// The recording that it was last told to make, unless its end was reported.
     pub(super) recording: Option<String>,
 }
 

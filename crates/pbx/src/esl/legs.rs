@@ -11,7 +11,7 @@
 //! - Our own ring timeout has `sip_invite_failure_status` 487, from our CANCEL, but no `sip_term_status`.
 
 use super::command::{self, Placement};
-use super::esl_event::{EslEvent, Facts};
+use super::esl_event::{EslEvent, Facts, StoppedBy};
 use super::leg::{FarHalf, Join, Leg, Message, Presence, Side, Stage, far_ends_cause};
 use super::outbox::{Look, OnReply, Out};
 use super::recordings::{Folders, Recordings};
@@ -256,7 +256,13 @@ impl Legs {
             // No originate's.
             EslEvent::Printed(..) => {}
             EslEvent::RecordingStarted(name) => self.recordings.started(&name, &mut self.out),
-            EslEvent::RecordingStopped(name, ms) => self.recordings.stopped(&name, ms, &mut self.out),
+            EslEvent::RecordingStopped(name, ms, StoppedBy::HangUp) => {
+                self.recordings.stopped(&name, ms, &mut self.out);
+            }
+            EslEvent::RecordingStopped(name, ms, StoppedBy::Other) => {
+                self.recordings.forget(&name, &mut self.out);
+                self.recordings.stopped(&name, ms, &mut self.out);
+            }
             EslEvent::Played(id, done) => {
                 if !self.message_over(id, done) {
                     self.recordings.played(LegId(id), done, &mut self.out);
@@ -326,7 +332,7 @@ impl Legs {
         if transfers && leg.phone.presence == Presence::Present {
             leg.phone.presence = Presence::Transferring;
         }
-        leg.phone.audio.begins(true, now);
+        leg.phone.audio.parked(now);
         let (side, join) = (leg.side, leg.join);
         let message = leg.message != Message::No;
         match side {

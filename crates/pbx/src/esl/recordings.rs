@@ -266,8 +266,20 @@ impl Recordings {
     }
 
     pub(super) fn recorded(&mut self, name: &str, fine: bool, words: &str, out: &mut Out) {
-        if !fine && self.by_name.remove(name).is_some() {
+        if fine {
+            return;
+        }
+        self.forget(name, out);
+        if self.by_name.remove(name).is_some() {
             fail(name, words.trim_start_matches("-ERR").trim(), out);
+        }
+    }
+
+    /// The recording is over, and its callee lives on: removes the mark, so that no driver takes the recording over after a gap and
+    /// reports a second end.
+    pub(super) fn forget(&self, name: &str, out: &mut Out) {
+        if let Some(recording) = self.by_name.get(name) {
+            out.ask(OnReply::Nothing, command::unmark_recording(recording.leg.0));
         }
     }
 
@@ -297,7 +309,8 @@ impl Recordings {
 
     // --- after a gap ------------------------------------------------------------------------------------------
 
-    /// Takes over the recording that was last started on this leg, perhaps by an earlier run. It counts as running.
+    /// Takes over the recording whose mark the leg bears, perhaps from an earlier run. It counts as running: the mark is removed when
+    /// the end of a recording is reported.
     pub(super) fn adopt(&mut self, leg: LegId, agent: Option<Uuid>, name: &str) {
         let Some(path) = command::recording_path(&self.folders.recordings, name) else {
             return;

@@ -181,6 +181,36 @@ async fn a_dead_drivers_recordings_end_with_their_callees(kind: Kind) {
     rig.pbx.settled().await;
 }
 
+/// A new driver may not take a recording over whose end was reported: it would report a second end.
+async fn a_recording_that_was_stopped_is_not_taken_over_after_a_gap(kind: Kind) {
+    let mut rig = Rig::start_with(kind, Audio::Tones).await;
+    let legs = conversation(&mut rig, 1).await;
+    let recording = record(&rig, legs, "stopped-2", None).await;
+    assert_eq!(next_event(&mut rig, &recording).await, RecordingEvent::Started);
+    until("some audio is on disk", || size(&rig, &recording) > 1_000).await;
+    let stop = PbxCommand::StopRecording {
+        recording: recording.clone(),
+    };
+    rig.driver.tell(stop).await;
+    assert!(matches!(
+        next_event(&mut rig, &recording).await,
+        RecordingEvent::Ended(Some(_))
+    ));
+    // The reply to this command shows that the driver has handled the end of the recording.
+    let unheard = record(&rig, legs, "unheard-2", Some("sound:no-such-sound")).await;
+    next_event(&mut rig, &unheard).await;
+    let Rig { pbx, driver } = rig;
+    drop(driver);
+    let driver = pbx.driver().await;
+    let mut rig = Rig { pbx, driver };
+    rig.driver.tell(PbxCommand::HangUp { leg: legs.0 }).await;
+    rig.driver.ended(legs.0).await;
+    let ended = |event: &&PbxEvent| matches!(event, PbxEvent::RecordingEnded { .. });
+    assert_eq!(rig.driver.said.iter().find(ended), None);
+    rig.driver.tell(PbxCommand::HangUpAgent { leg: legs.1 }).await;
+    rig.pbx.settled().await;
+}
+
 on_every_pbx! {
     ; over a socket:
     ; over the Event Socket:
@@ -188,4 +218,5 @@ on_every_pbx! {
     ; for real:
     conversations_are_recorded_after_their_announcement
     a_dead_drivers_recordings_end_with_their_callees
+    a_recording_that_was_stopped_is_not_taken_over_after_a_gap
 }

@@ -29,7 +29,11 @@ impl Legs {
             let leg = self.legs.entry(*id).or_insert_with(|| Leg::new(found.side));
             leg.adopt(found);
             leg.phone.audio.hold(found.on_hold, now);
-            leg.phone.audio.begins(leg.is_parked(), now);
+            if leg.is_parked() {
+                leg.phone.audio.parked(now);
+            } else {
+                leg.phone.audio.talks(now);
+            }
             leg.phone.reported = found.trouble();
             if found.elsewhere {
                 leg.join = Join::Elsewhere { missed: false };

@@ -248,7 +248,7 @@ impl Legs {
             if let Some(one) = self.legs.get_mut(&one) {
                 one.join = Join::Talking { with: other };
                 one.unpark();
-                one.phone.audio.begins(false, now);
+                one.phone.audio.talks(now);
             }
         }
     }
