@@ -2,7 +2,9 @@
 
 use crate::proxy::Proxy;
 use crate::rig::Site;
-use paceline_lab::{Audio, FreeSwitchLab, FreeSwitchOptions, Lab, LabOptions, Phones, SeenCall, Version};
+use paceline_lab::{
+    Audio, Carrier, FreeSwitchLab, FreeSwitchOptions, Lab, LabOptions, Phones, SeenCall, Version,
+};
 use std::time::Duration;
 
 /// A lab whose PBX can be broken.
@@ -21,6 +23,7 @@ pub(crate) trait Breakable: Site {
     fn thaw(&self);
     fn channels(&self) -> Vec<String>;
     fn phones(&self) -> &Phones;
+    fn carrier(&self) -> &Carrier;
 }
 
 /// An Asterisk whose callees and agents make themselves heard.
@@ -75,6 +78,10 @@ impl Breakable for Lab {
     fn phones(&self) -> &Phones {
         &self.phones
     }
+
+    fn carrier(&self) -> &Carrier {
+        &self.carrier
+    }
 }
 
 impl Breakable for FreeSwitchLab {
@@ -108,6 +115,10 @@ impl Breakable for FreeSwitchLab {
 
     fn phones(&self) -> &Phones {
         &self.phones
+    }
+
+    fn carrier(&self) -> &Carrier {
+        &self.carrier
     }
 }
 

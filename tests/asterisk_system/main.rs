@@ -16,6 +16,7 @@ mod conversations;
 mod evidence;
 mod freeswitch;
 mod graceful;
+mod keypresses;
 mod late;
 mod lost;
 mod maintenance;

@@ -46,6 +46,8 @@ pub enum PbxCommand {
         ring_timeout: Duration,
         /// The PBX itself ends the leg after this.
         duration_max: Duration,
+        /// True: the PBX must report the keys of the callees who are connected to this leg. It needs more CPU for that.
+        report_keys: bool,
     },
     /// Connect an answered callee. The driver replies with [`PbxEvent::Connected`] or [`PbxEvent::ConnectFailed`].
     Connect {

@@ -207,6 +207,7 @@ async fn an_agent_reached_through_the_dialplan_is_ready_only_if_the_phone_answer
                     caller_id: None,
                     ring_timeout: Duration::from_secs(5),
                     duration_max: Duration::from_secs(600),
+                    report_keys: false,
                 })
                 .await;
             legs.push(leg);

@@ -64,6 +64,7 @@ async fn a_call_is_answered_connected_and_ends() {
         caller_id: None,
         ring_timeout,
         duration_max,
+        report_keys: false,
     };
     handle.commands.send(call_agent).await.unwrap();
     assert_eq!(next(&mut handle).await, PbxEvent::AgentRinging { leg: agent_leg });

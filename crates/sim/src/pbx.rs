@@ -383,6 +383,7 @@ impl SimPbx {
                 ring_timeout,
                 duration_max,
                 caller_id: _,
+                report_keys: _,
             } => {
                 self.call_agent(leg, &dial, ring_timeout, duration_max);
             }

@@ -64,6 +64,7 @@ fn call_agent(n: u128) -> PbxCommand {
         caller_id: None,
         ring_timeout: RING_TIMEOUT,
         duration_max: Duration::from_secs(8 * 3600),
+        report_keys: false,
     }
 }
 

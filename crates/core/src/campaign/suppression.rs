@@ -22,8 +22,8 @@ pub struct SuppressionSettings {
     /// The allowlist of the campaign: only its numbers are called, and none while the list does not exist. Absent: no limit.
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "agreed"))]
     pub allowlist: Option<ListName>,
-    /// The key by which a callee opts out, during the message to an abandoned callee or the conversation: `0` to `9`, `*` or
-    /// `#`. Absent: none.
+    /// The key by which a callee opts out after the answer: `0` to `9`, `*` or `#`. Absent: none. On Asterisk it holds for agents
+    /// who log in after it was set.
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "9"))]
     pub opt_out_digit: Option<Digit>,
     /// Days for which the disposition `refused` puts the number on the do-not-call list of every campaign; 0 to 3,650. The

@@ -50,7 +50,7 @@ impl Engine {
         }
     }
 
-    /// The callee pressed a key during the message or the conversation.
+    /// The callee pressed a key. Tones before the answer may be early media, so they mean nothing.
     pub(super) fn pressed(&mut self, then: Now, leg: LegId, digit: Digit) {
         let Some(attempt) = self.attempt_of(leg) else {
             return;

@@ -149,6 +149,7 @@ impl Engine {
             caller_id: None,
             ring_timeout: self.config.settings.agents.ring_timeout(),
             duration_max: self.config.settings.agents.leg_duration_max(),
+            report_keys: self.config.settings.suppression.opt_out_digit.is_some(),
         };
         self.tell(&pbx, command);
     }

@@ -10,7 +10,7 @@
 //!   the trunk's own `ChannelHangupRequest`.
 
 use super::decode::{Cause, DialStatus, Event};
-use super::leg::{EndState, Endpoint, Leg, Sent, Side, Stage, Trunk, With, endpoint_of};
+use super::leg::{EndState, Endpoint, Leg, Mixing, Sent, Side, Stage, Trunk, With, endpoint_of};
 use super::outbox::{Outbox, Purpose};
 use super::recordings::Recordings;
 use super::requests::{self, Placement};
@@ -102,9 +102,9 @@ impl Legs {
     // --- commands ---------------------------------------------------------------------------------------------
 
     pub(super) fn command(&mut self, command: PbxCommand, now: Instant) {
-        let side = match command {
-            PbxCommand::CallAgent { .. } => Side::Agent,
-            _ => Side::Callee,
+        let (side, mixing) = match command {
+            PbxCommand::CallAgent { report_keys, .. } => (Side::Agent, Mixing::with_keys(report_keys)),
+            _ => (Side::Callee, Mixing::default()),
         };
         match command {
             PbxCommand::CallContact {
@@ -120,6 +120,7 @@ impl Legs {
                 caller_id,
                 ring_timeout,
                 duration_max,
+                report_keys: _,
             } => {
                 let placement = Placement {
                     leg,
@@ -131,6 +132,9 @@ impl Legs {
                     duration_max,
                 };
                 self.place(side, &placement, now);
+                if let Some(leg) = self.legs.get_mut(&leg) {
+                    leg.phone.mixing = mixing;
+                }
             }
             PbxCommand::Connect {
                 leg,
@@ -405,8 +409,9 @@ impl Legs {
     }
 
     fn hold(&mut self, agent: Uuid) {
-        self.out
-            .ask(agent, Purpose::Nothing, requests::make_bridge(&self.mark, agent));
+        let mixing = self.legs.get(&agent).map(|leg| leg.phone.mixing);
+        let bridge = requests::make_bridge(&self.mark, agent, mixing.unwrap_or_default());
+        self.out.ask(agent, Purpose::Nothing, bridge);
         self.out.ask(
             agent,
             Purpose::Held(agent),

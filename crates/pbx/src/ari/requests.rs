@@ -1,6 +1,7 @@
 //! Requests to ARI as values, and their form on the wire. Input: an operation and its parameters. Output: method, path and body.
 //! Nothing is sent here.
 
+use super::leg::Mixing;
 use paceline_core::pbx::{CallerId, DialString, Sound};
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -270,8 +271,12 @@ fn bridge(mark: &str, agent: Uuid, rest: &str) -> String {
     path
 }
 
-pub(super) fn make_bridge(mark: &str, agent: Uuid) -> Request {
-    Request::new(Method::Post, bridge(mark, agent, "?type=mixing"))
+pub(super) fn make_bridge(mark: &str, agent: Uuid, mixing: Mixing) -> Request {
+    let kind = match mixing {
+        Mixing::Core => "?type=mixing,dtmf_events",
+        Mixing::Native => "?type=mixing",
+    };
+    Request::new(Method::Post, bridge(mark, agent, kind))
 }
 
 pub(super) fn add_to_bridge(mark: &str, agent: Uuid, channel: Uuid) -> Request {

@@ -65,7 +65,8 @@ pub(super) fn place(app: &str, placement: &Placement<'_>) -> Result<String, Unqu
     match placement.side {
         // The PBX sends no audio to a parked leg, and some phones hang up after 30 s without RTP.
         Side::Agent => variables.push(("send_silence_when_idle", "-1")),
-        Side::Callee => {}
+        // Otherwise the key `*` breaks off the message and the announcement.
+        Side::Callee => variables.push(("playback_terminators", "none")),
     }
     let mut held = HELD.to_vec();
     match placement.side {
@@ -265,7 +266,7 @@ mod tests {
             duration_max: Duration::from_secs(3600),
         };
         insta::assert_snapshot!(place("paceline", &placement).unwrap(), @r"
-        bgapi originate {origination_uuid=00000000-0000-0000-0000-000000000007,paceline_app=paceline,paceline_leg=00000000-0000-0000-0000-000000000007,paceline_side=callee,originate_timeout=4,ignore_early_media=true,api_on_answer=sched_hangup\\\\s+3600\\\\s00000000-0000-0000-0000-000000000007\\\\sALLOTTED_TIMEOUT,origination_caller_id_number=+12025550100,origination_caller_id_name=+12025550100,park_after_bridge=true,hangup_after_bridge=false,park_timeout=13:ALLOTTED_TIMEOUT,bridge_generate_comfort_noise=-1}sofia/gateway/carrier/+12025550123 &park()
+        bgapi originate {origination_uuid=00000000-0000-0000-0000-000000000007,paceline_app=paceline,paceline_leg=00000000-0000-0000-0000-000000000007,paceline_side=callee,originate_timeout=4,ignore_early_media=true,api_on_answer=sched_hangup\\\\s+3600\\\\s00000000-0000-0000-0000-000000000007\\\\sALLOTTED_TIMEOUT,origination_caller_id_number=+12025550100,origination_caller_id_name=+12025550100,playback_terminators=none,park_after_bridge=true,hangup_after_bridge=false,park_timeout=13:ALLOTTED_TIMEOUT,bridge_generate_comfort_noise=-1}sofia/gateway/carrier/+12025550123 &park()
         Job-UUID: 00000000-0000-0000-0000-000000000007
         ");
         let agent = Placement {

@@ -114,6 +114,8 @@ impl Legs {
                 caller_id,
                 ring_timeout,
                 duration_max,
+                // FreeSWITCH reports the keys of every leg.
+                report_keys: _,
             } => self.place(
                 &Placement {
                     leg: leg.0,

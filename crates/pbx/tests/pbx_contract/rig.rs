@@ -539,6 +539,7 @@ impl Driver {
             caller_id: None,
             ring_timeout: Duration::from_secs(5),
             duration_max: Duration::from_secs(600),
+            report_keys: false,
         })
         .await;
         leg

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 pub(in crate::ari) struct Phone {
     pub(in crate::ari) endpoint: Endpoint,
     pub(in crate::ari) audio: Audio,
+    pub(in crate::ari) mixing: Mixing,
     /// The trouble in the last event about it.
     pub(in crate::ari) reported: Option<LegTrouble>,
 }
@@ -25,6 +26,23 @@ impl Phone {
             }
             (Endpoint::Unknown | Endpoint::Online(_), Flow::Uncounted | Flow::Counted { .. }) => None,
         }
+    }
+}
+
+/// The way of the audio through the agent's bridge.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::ari) enum Mixing {
+    /// Through the PBX's core, which reports the keys of the callee. Also the way if an earlier run has placed the leg.
+    #[default]
+    Core,
+    /// From one RTP socket to the other if the PBX can do that. Then it passes a key on and raises no event. Measured on 22.10: it
+    /// needs 0.28 % of a core for a conversation, and with [`Self::Core`] 0.42 %.
+    Native,
+}
+
+impl Mixing {
+    pub(in crate::ari) const fn with_keys(report_keys: bool) -> Self {
+        if report_keys { Self::Core } else { Self::Native }
     }
 }
 

@@ -125,6 +125,7 @@ impl Script {
                 caller_id: None,
                 ring_timeout: Duration::from_secs(30),
                 duration_max: Duration::from_secs(3600),
+                report_keys: false,
             },
             self.now,
         );
@@ -378,6 +379,7 @@ fn an_agent_who_cannot_be_held_is_hung_up() {
             caller_id: None,
             ring_timeout: Duration::from_millis(1),
             duration_max: Duration::from_millis(1),
+            report_keys: false,
         },
         script.now,
     );

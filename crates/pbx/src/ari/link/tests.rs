@@ -37,6 +37,7 @@ async fn a_full_queue_of_events_breaks_the_link_which_is_made_again_with_a_snaps
             caller_id: None,
             ring_timeout: Duration::from_secs(5),
             duration_max: Duration::from_secs(5),
+            report_keys: false,
         };
         commands.send(call).await.unwrap();
     }

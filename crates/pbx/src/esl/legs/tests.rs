@@ -49,6 +49,7 @@ impl Bench {
                 caller_id: None,
                 ring_timeout: Duration::from_secs(20),
                 duration_max: Duration::from_secs(60),
+                report_keys: false,
             },
             self.now,
         );

@@ -48,6 +48,7 @@ impl Script {
             caller_id: None,
             ring_timeout: Duration::from_secs(30),
             duration_max: Duration::from_secs(3600),
+            report_keys: false,
         };
         self.legs.command(command, self.now);
         self.dial(leg.0, DialStatus::Begun);
