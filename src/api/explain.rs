@@ -104,9 +104,9 @@ pub async fn number_as_json(
     as_json(number::explain(state, ON_THE_MACHINE, &number, campaign).await?)
 }
 
-/// The explanation of a task, likewise.
+/// The explanation of a task while no Paceline runs.
 pub async fn task_as_json(state: &ApiState, id: i64) -> ApiResult<serde_json::Value> {
-    as_json(task::explain(state, id).await?)
+    as_json(task::explain(state, id).await?.while_nothing_runs())
 }
 
 /// Whoever may read the store may see its numbers.

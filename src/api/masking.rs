@@ -16,9 +16,9 @@ use std::borrow::Cow;
 /// Maximum size of an answer. A page of rows is far smaller.
 const ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
 
-/// Fields with digits that are not a contact's number: Paceline makes them, or they say who sent the request, and
-/// masked they would be useless. Inside `attributes` no field is exempt, because people choose those names.
-const EXEMPT: [&str; 5] = ["next_cursor", "key", "peer", "caller_id", "extension"];
+/// Fields with digits that are not a contact's number: Paceline makes them, or they say who sent the request, or which law
+/// a rule is from, and masked they would be useless. Inside `attributes` no field is exempt, because people choose those names.
+const EXEMPT: [&str; 6] = ["next_cursor", "key", "peer", "caller_id", "extension", "citation"];
 
 /// The answer with every number in it masked.
 pub(super) async fn masked(response: Response<Body>) -> Response<Body> {
@@ -112,6 +112,7 @@ mod tests {
             "created_at": "2026-11-20T09:00:00.000Z",
             "attributes": {"Home 2025550123": "x", "Home 2025559923": "y", "key": "202-555-0123", "plan": "gold"},
             "legs": [{"detail": "no PJSIP/+12025550123@carrier"}],
+            "reasons": [{"citation": "Fla. Stat. § 501.059(8)(a)"}],
         });
         mask(&mut answer);
         let masked = json!({
@@ -121,6 +122,7 @@ mod tests {
             "created_at": "2026-11-20T09:00:00.000Z",
             "attributes": {"Home ********23": "x", "Home ********23'": "y", "key": "***-***-**23", "plan": "gold"},
             "legs": [{"detail": "no PJSIP/+*********23@carrier"}],
+            "reasons": [{"citation": "Fla. Stat. § 501.059(8)(a)"}],
         });
         assert_eq!(answer, masked);
     }

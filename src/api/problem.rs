@@ -231,7 +231,7 @@ impl Problem {
 
     /// What it says, with every fault, for the command line.
     pub fn sentences(&self) -> String {
-        let faults = self.errors.iter().map(|fault| format!(" {}.", fault.detail));
+        let faults = self.errors.iter().map(|fault| format!(" ({})", fault.detail));
         std::iter::once(self.detail.clone()).chain(faults).collect()
     }
 

@@ -147,7 +147,7 @@ async fn a_dry_run_over_postgresql_tells_the_same() {
     let now = json!({"name": "t", "contact_list_id": 1, "campaign_id": 1});
     let task = &api.post("/api/v1/tasks", now).await.expect(201)["id"];
     let told = api.get(&format!("/api/v1/explain/task/{task}")).await.expect(200);
-    assert_eq!(kinds(&told)[0].0, "campaign_state", "{told}");
+    assert_eq!(kinds(&told)[0].0, "not_running", "{told}");
     let told = api.get("/api/v1/explain/number/+442079460002").await.expect(200);
     assert_eq!(told["campaigns"][0]["verdict"], "allow", "{told}");
 }
@@ -351,7 +351,7 @@ async fn a_task_that_is_not_dialed_is_explained_by_the_first_thing_in_the_way() 
     refuse(&api, "+442079460001").await;
     let list = list(
         &api,
-        &["+442079460001", "+442079460002", "+13055550123", "+13055550124"],
+        &["+442079460001", "+442079460002", "+493023125001", "+493023125002"],
     )
     .await;
     let task = json!({"name": "t", "contact_list_id": list, "campaign_id": 1});
@@ -366,7 +366,7 @@ async fn a_task_that_is_not_dialed_is_explained_by_the_first_thing_in_the_way() 
     assert_eq!(
         kinds(&told),
         [
-            of("campaign_state", None),
+            of("not_running", None),
             of("consent", Some(2)),
             of("do_not_call", Some(1))
         ]
@@ -375,7 +375,7 @@ async fn a_task_that_is_not_dialed_is_explained_by_the_first_thing_in_the_way() 
         told["summary"]
             .as_str()
             .unwrap()
-            .starts_with("Nothing more of task 1 is dialed now. Paceline does not run"),
+            .starts_with("Nothing more of task 1 is dialed now. Paceline does not run the campaign yet"),
         "{told}"
     );
     assert_eq!(
@@ -406,7 +406,7 @@ async fn a_task_that_is_not_dialed_is_explained_by_the_first_thing_in_the_way() 
     let rule = &told["blockers"][1]["rules"][0];
     assert_eq!(
         (&rule["profile"], &rule["rule"], &rule["contacts"]),
-        (&json!("us-fl"), &json!("consent"), &json!(2))
+        (&json!("de"), &json!("consent"), &json!(2))
     );
     // Nothing is in the way of the campaign, and one contact may be called.
     api.dialer.live.lock().unwrap().insert(CampaignId(1), live(&[]));

@@ -227,8 +227,12 @@ fn summary(report: &ForecastReport, complete: bool) -> String {
     let by = |reasons: &[ForecastReason], of: u64| match reasons {
         [] => String::new(),
         [most, ..] => {
-            let all = if most.contacts == of { "" } else { "most " };
-            format!(", {all}by {} {}", most.example.profile, most.example.rule)
+            let part = match most.contacts {
+                all if all == of => "",
+                most if most > of / 2 => "most ",
+                _ => "among others ",
+            };
+            format!(", {part}by {} {}", most.example.profile, most.example.rule)
         }
     };
     let first = report.hours.iter().find(|hour| hour.first > 0);

@@ -54,6 +54,19 @@ pub(crate) struct TaskExplained {
     blockers: Vec<Blocker>,
 }
 
+impl TaskExplained {
+    /// As a process without a dialer sees it: it knows of no agent and of no link.
+    pub(super) fn while_nothing_runs(mut self) -> Self {
+        let unknown = |kind| kind == BlockerKind::PbxLink || kind == BlockerKind::NotRunning;
+        self.blockers.retain(|blocker| !unknown(blocker.kind));
+        let text = "Paceline is not running. Start it with `paceline serve`.";
+        self.summary = format!("Nothing of task {} is dialed now. {text}", self.task_id);
+        self.blockers
+            .insert(0, Blocker::new(BlockerKind::NotRunning, text));
+        self
+    }
+}
+
 /// The contacts of a task by what they wait for.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct ExplainedContacts {
@@ -178,9 +191,12 @@ impl Around<'_> {
             Some(_) | None => vec![Idle::NotActive],
         };
         for reason in idle {
-            if let Some(kind) = BlockerKind::of_idle(reason) {
-                blockers.push(self.idle(reason, kind, is_active));
-            }
+            let kind = match BlockerKind::of_idle(reason) {
+                Some(BlockerKind::CampaignState) if is_active => BlockerKind::NotRunning,
+                Some(kind) => kind,
+                None => continue,
+            };
+            blockers.push(self.idle(reason, kind));
         }
         let statuses = self.state.dialer.pbxes().into_iter();
         let down = statuses.filter(|pbx| self.pbxes.contains(&pbx.name) && !pbx.connected);
@@ -236,7 +252,7 @@ impl Around<'_> {
         })
     }
 
-    fn idle(&self, reason: Idle, kind: BlockerKind, is_active: bool) -> Blocker {
+    fn idle(&self, reason: Idle, kind: BlockerKind) -> Blocker {
         let nobody = LiveCampaign::default();
         let live = self.live.unwrap_or(&nobody);
         let agents = |busy: &dyn Fn(AgentState) -> bool| -> u64 {
@@ -254,11 +270,11 @@ impl Around<'_> {
             BlockerKind::PbxFull => (Some(live.full.len() as u64), Some(Counted::Pbxes)),
             _ => (None, None),
         };
-        let text = if reason == Idle::NotActive && is_active {
-            "Paceline does not run this campaign: `paceline serve` is not running, or it has just started."
-                .to_owned()
-        } else {
-            explanation(reason, self.campaign, self.work)
+        let text = match kind {
+            BlockerKind::NotRunning => {
+                "Paceline does not run the campaign yet. It begins within seconds.".to_owned()
+            }
+            _ => explanation(reason, self.campaign, self.work),
         };
         Blocker {
             count,
@@ -291,7 +307,7 @@ impl Around<'_> {
                 of: Some(Counted::Tasks),
                 ..Blocker::new(
                     BlockerKind::OtherTasks,
-                    format!("{others} other running tasks of the campaign take turns with this one."),
+                    format!("Other running tasks of the campaign, which take turns with this one: {others}."),
                 )
             });
         }

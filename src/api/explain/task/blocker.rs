@@ -57,6 +57,8 @@ pub(crate) enum Counted {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum BlockerKind {
+    /// Paceline is not running, or does not run the campaign yet.
+    NotRunning,
     /// The task does not run.
     TaskState,
     /// The campaign does not run.

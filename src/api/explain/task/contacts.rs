@@ -140,36 +140,30 @@ impl Waiting {
             [] => String::new(),
             names => format!(" ({})", names.join(", ")),
         };
-        let waits = count.saturating_sub(self.denied);
+        let of = format!("{about}{count}{names}");
         let text = match kind {
-            BlockerKind::CallingHours => {
-                format!("{about}{count} contacts wait for calling hours{names}{first}.")
-            }
+            BlockerKind::CallingHours => format!("Contacts that wait for calling hours: {of}{first}."),
             BlockerKind::DoNotCall => format!(
-                "{about}{count} contacts are not called, because their numbers are listed{names}. POST /api/v1/dnc/check shows the lists of a number."
+                "Contacts whose numbers are listed: {of}. They are not called. POST /api/v1/dnc/check shows the lists of a number."
             ),
             BlockerKind::Consent => format!(
-                "{about}{count} contacts are not called without a consent{names}. Import their consents: then the gate looks at them again."
+                "Contacts without a consent that a rule asks for: {of}. Import their consents: then the gate looks at them again."
             ),
-            BlockerKind::AttemptCap => {
-                format!("{about}{count} contacts have had as many attempts as the rules allow{names}.")
-            }
-            BlockerKind::Pause => {
-                format!("{about}{count} contacts are left alone for a while after an earlier call{names}.")
-            }
+            BlockerKind::AttemptCap => format!("Contacts with as many attempts as the rules allow: {of}."),
+            BlockerKind::Pause => format!("Contacts in a pause after an earlier call: {of}."),
             BlockerKind::OutsideCheck => format!(
-                "{about}{waits} contacts wait for the outside check, and it refuses {}. See docs/outside-checks.md.",
+                "Contacts that wait for the outside check: {about}{}; contacts that it refuses: {about}{}. docs/outside-checks.md tells \
+                 more.",
+                count.saturating_sub(self.denied),
                 self.denied
             ),
-            BlockerKind::Place => {
-                format!("{about}{count} contacts have numbers in no place whose rules are known{names}.")
-            }
-            BlockerKind::Retry => format!("{about}{count} contacts wait for a retry after an attempt."),
+            BlockerKind::Place => format!("Contacts whose numbers are in no place with known rules: {of}."),
+            BlockerKind::Retry => format!("Contacts that wait for a retry: {of}."),
             BlockerKind::NumberInUse => format!(
-                "{about}{count} contacts wait, because another contact has their number in use, or because they were given back a moment ago."
+                "Contacts whose number another contact has in use, or that were given back a moment ago: {of}."
             ),
             _ => format!(
-                "{about}{count} contacts are kept back by other rules{names}. `reasons` of GET /api/v1/contacts/{{id}}/why has the details."
+                "Contacts that other rules keep back: {of}. GET /api/v1/contacts/{{id}}/why has the reasons of one."
             ),
         };
         Blocker {
@@ -181,15 +175,7 @@ impl Waiting {
                 .into_iter()
                 .map(|(rule, contacts)| RuleCount::new(rule, contacts))
                 .collect(),
-            ..Blocker::new(kind, capitalised(text))
+            ..Blocker::new(kind, text)
         }
-    }
-}
-
-fn capitalised(text: String) -> String {
-    let mut chars = text.chars();
-    match chars.next() {
-        Some(first) => first.to_uppercase().chain(chars).collect(),
-        None => text,
     }
 }
