@@ -3,13 +3,16 @@
 //! delay.
 
 use super::{CampaignInput, Inner};
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use futures_util::future::join_all;
 use paceline_runtime::wakings;
 use std::sync::Arc;
 use std::time::Duration;
+use tracing::warn;
 
 const EVERY: Duration = Duration::from_millis(250);
+/// The two clocks that show a suspension are read one after the other, so smaller differences prove nothing.
+const SUSPENSION_MIN: Duration = Duration::from_millis(100);
 
 /// Runs until the task is aborted.
 pub(super) async fn watch(dialer: Arc<Inner>) {
@@ -17,6 +20,7 @@ pub(super) async fn watch(dialer: Arc<Inner>) {
     let mut clock = dialer.clock.watch();
     let mut told = false;
     let mut moved_ms = Clock::moved_ms();
+    let mut suspended = clock::suspended();
     let mut ticks = wakings::ticks_together(EVERY);
     loop {
         let due = ticks.tick().await;
@@ -25,6 +29,16 @@ pub(super) async fn watch(dialer: Arc<Inner>) {
         let doubted = dialer.clock.is_doubted();
         if std::mem::replace(&mut told, doubted) != doubted {
             shown.set(i64::from(doubted));
+            tell_all(&dialer, || CampaignInput::ClockDoubted(doubted)).await;
+        }
+        let suspended_now = clock::suspended();
+        let slept = suspended_now.saturating_sub(std::mem::replace(&mut suspended, suspended_now));
+        if slept > SUSPENSION_MIN {
+            warn!(
+                "this machine was suspended for {} s: callees who answered meanwhile have waited as long",
+                slept.as_secs()
+            );
+            // It wakes the campaigns, whose timers stood still.
             tell_all(&dialer, || CampaignInput::ClockDoubted(doubted)).await;
         }
         let now_ms = Clock::moved_ms();

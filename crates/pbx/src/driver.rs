@@ -5,6 +5,7 @@
 use crate::{COMMANDS_WAITING_MAX, EVENTS_WAITING_MAX, LinkStats, PbxHandle, Stamped};
 use paceline_core::ids::PbxName;
 use paceline_core::pbx::{PbxCommand, PbxEvent, Snapshot};
+use paceline_runtime::clock::Moment;
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::error::Error;
@@ -20,9 +21,6 @@ const BACKOFF_MIN: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// The back-off after another client has taken our place. If both reconnected at once, neither would keep its link.
 const BACKOFF_REPLACED: Duration = Duration::from_secs(30);
-/// An installation shows once a second that it runs. If another installation that uses our `app` shows nothing for this number of
-/// seconds, it counts as stopped.
-pub(crate) const OWNER_SILENCE_MAX_S: u32 = 10;
 /// Maximum silence of a PBX before its link is dropped. A PBX that runs answers every ping, but a PBX that is short of CPU may
 /// take seconds. If its link were dropped, the ends of calls would be lost too.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
@@ -77,7 +75,7 @@ pub(crate) struct Adopted {
 pub(crate) struct Loss<E> {
     pub(crate) why: E,
     /// The time of the loss. Events on the PBX after this time may be missing.
-    pub(crate) at: Instant,
+    pub(crate) at: Moment,
     /// True if another client has taken our place.
     pub(crate) replaced: bool,
 }
@@ -166,7 +164,7 @@ impl<L: Link> Driver<L> {
                         warn!(pbx.name = %name, cause = err.source().map(tracing::field::display),
                               "cannot connect to PBX `{name}`: {err}; connecting again until it succeeds");
                     }
-                    self.tell_lost(Instant::now()).await?;
+                    self.tell_lost(Moment::now()).await?;
                 }
                 Ok(linked) => {
                     failures = 0;
@@ -228,7 +226,7 @@ impl<L: Link> Driver<L> {
 
     /// Reports the loss of the link, once. The PBX's state is unknown since `lost_at`: a call that is found up later may have
     /// been up since then.
-    async fn tell_lost(&mut self, lost_at: Instant) -> Result<(), Stopped> {
+    async fn tell_lost(&mut self, lost_at: Moment) -> Result<(), Stopped> {
         if std::mem::replace(&mut self.told_lost, true) {
             return Ok(());
         }

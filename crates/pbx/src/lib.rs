@@ -16,6 +16,7 @@ mod ended;
 pub mod esl;
 #[cfg(test)]
 mod hostile;
+mod owner;
 mod pbx_clock;
 mod progress;
 pub mod sim;

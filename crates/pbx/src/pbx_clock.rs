@@ -4,8 +4,12 @@
 //! The PBX writes a time before we read it, so the smallest difference that we saw is too large by at most the shortest delay on
 //! the way. A PBX's clock can also be set, or drift. A round trip shows that, because the PBX wrote its time after we asked and
 //! before we read. A clock that is set back by more than a second is found at once, because events come in the order of their times.
+//!
+//! While this machine is suspended, its monotonic clock stands still, but the time counts. If a virtual machine is paused, only its
+//! wall clock may be put forward afterwards. That counts if the PBX's time has gone forward too.
 
-use std::time::{Duration, Instant};
+use paceline_runtime::clock::Moment;
+use std::time::Duration;
 
 /// Maximum lag of the times that a PBX writes behind its own clock: FreeSWITCH writes the time of its last tick.
 const LAG_MS_MAX: i64 = 50;
@@ -14,10 +18,17 @@ const LAG_MS_MAX: i64 = 50;
 /// back than this is the time of a clock that was set back.
 const DISORDER_MS_MAX: i64 = 1_000;
 
+/// If the PBX's time and our wall clock both gain more than this on our monotonic clock, this machine stood still.
+const GAIN_MS_MAX: i64 = 1_000;
+
 /// The measured difference to one PBX's clock.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PbxClock {
-    base: Instant,
+    base: Moment,
+    /// The time in which this machine stood still and its monotonic clock did not show it.
+    stood_still_ms: i64,
+    /// The system clock's time less ours, at the last round trip.
+    shown_less_ours_ms: Option<i64>,
     /// Our time less the PBX's, as far as we know; too large by at most the shortest delay on the way.
     ours_less_theirs_ms: Option<i64>,
     /// The latest time that it wrote.
@@ -27,22 +38,45 @@ pub(crate) struct PbxClock {
 impl PbxClock {
     pub(crate) fn new() -> Self {
         Self {
-            base: Instant::now(),
+            base: Moment::now(),
+            stood_still_ms: 0,
+            shown_less_ours_ms: None,
             ours_less_theirs_ms: None,
             latest_ms: None,
         }
     }
 
-    fn ours_ms(&self, at: Instant) -> i64 {
+    fn ours_ms(&self, moment: Moment) -> i64 {
         let ms = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
-        match at.checked_duration_since(self.base) {
+        let running_ms = match moment.at.checked_duration_since(self.base.at) {
             Some(after) => ms(after),
-            None => -ms(self.base.duration_since(at)),
+            None => -ms(self.base.at.duration_since(moment.at)),
+        };
+        let suspended_ms = ms(moment.suspended).saturating_sub(ms(self.base.suspended));
+        running_ms
+            .saturating_add(suspended_ms)
+            .saturating_add(self.stood_still_ms)
+    }
+
+    fn shown_less_ours_ms(&self, moment: Moment) -> i64 {
+        moment.shown.0.saturating_sub(self.ours_ms(moment))
+    }
+
+    /// Notes that this machine stood still, if the PBX's time shows it and our wall clock has been put forward.
+    fn see_if_we_stood_still(&mut self, pbx_ms: i64, read_at: Moment) {
+        let (Some(known), Some(shown_before)) = (self.ours_less_theirs_ms, self.shown_less_ours_ms) else {
+            return;
+        };
+        let seen = self.ours_ms(read_at).saturating_sub(pbx_ms);
+        let gained_ms = self.shown_less_ours_ms(read_at).saturating_sub(shown_before);
+        if known.saturating_sub(seen) > GAIN_MS_MAX && gained_ms > GAIN_MS_MAX {
+            self.stood_still_ms = self.stood_still_ms.saturating_add(gained_ms);
         }
     }
 
     /// The PBX wrote this time, and we read it then.
-    pub(crate) fn heard(&mut self, pbx_ms: i64, read_at: Instant) {
+    pub(crate) fn heard(&mut self, pbx_ms: i64, read_at: Moment) {
+        self.see_if_we_stood_still(pbx_ms, read_at);
         let seen = self.ours_ms(read_at).saturating_sub(pbx_ms);
         let set_back = |latest_ms: i64| pbx_ms.saturating_add(DISORDER_MS_MAX) < latest_ms;
         if self.latest_ms.is_some_and(set_back) {
@@ -53,7 +87,8 @@ impl PbxClock {
     }
 
     /// The PBX wrote this time after we sent something, and before we read it.
-    pub(crate) fn round_trip(&mut self, sent_at: Instant, pbx_ms: i64, read_at: Instant) {
+    pub(crate) fn round_trip(&mut self, sent_at: Moment, pbx_ms: i64, read_at: Moment) {
+        self.see_if_we_stood_still(pbx_ms, read_at);
         let least = self.ours_ms(sent_at).saturating_sub(pbx_ms);
         let impossible = |known: i64| known.saturating_add(LAG_MS_MAX) < least;
         // Its clock was set back by little, or is slow.
@@ -61,10 +96,11 @@ impl PbxClock {
             self.ours_less_theirs_ms = None;
         }
         self.heard(pbx_ms, read_at);
+        self.shown_less_ours_ms = Some(self.shown_less_ours_ms(read_at));
     }
 
     /// Time from an event on the PBX until we read it. Zero while the difference of the clocks is not known.
-    pub(crate) fn ago(&self, pbx_ms: i64, read_at: Instant) -> Duration {
+    pub(crate) fn ago(&self, pbx_ms: i64, read_at: Moment) -> Duration {
         let Some(known) = self.ours_less_theirs_ms else {
             return Duration::ZERO;
         };
@@ -76,16 +112,35 @@ impl PbxClock {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use paceline_core::time::Wall;
 
     /// A PBX whose clock shows `theirs_ms` at `base`.
     struct Bench {
         clock: PbxClock,
         theirs_ms: i64,
+        /// The time for which our monotonic clock stood still.
+        still_ms: u64,
+        /// The part of it that the kernel knows.
+        suspended_ms: u64,
+        /// The error of our wall clock.
+        wrong_ms: i64,
     }
 
     impl Bench {
-        fn at(&self, ms: u64) -> Instant {
-            self.clock.base + Duration::from_millis(ms)
+        /// Our clocks at a moment of real time.
+        fn at(&self, ms: u64) -> Moment {
+            let base = self.clock.base;
+            Moment {
+                at: base.at + Duration::from_millis(ms) - Duration::from_millis(self.still_ms),
+                suspended: base.suspended + Duration::from_millis(self.suspended_ms),
+                shown: Wall(base.shown.0 + ms as i64 + self.wrong_ms),
+            }
+        }
+
+        /// This machine stands still for 20 s. `suspended`: its kernel knows that.
+        fn stand_still(&mut self, suspended: bool) {
+            self.still_ms += 20_000;
+            self.suspended_ms += if suspended { 20_000 } else { 0 };
         }
 
         /// Written at one moment, read at another.
@@ -107,7 +162,42 @@ mod tests {
         Bench {
             clock: PbxClock::new(),
             theirs_ms,
+            still_ms: 0,
+            suspended_ms: 0,
+            wrong_ms: 0,
         }
+    }
+
+    #[test]
+    fn an_event_that_came_while_this_machine_stood_still_has_waited_as_long() {
+        for suspended in [true, false] {
+            let mut bench = bench(1_795_182_369_264);
+            bench.round_trip(0, 1, 1);
+            assert_eq!(bench.heard(500, 500), 0);
+            bench.stand_still(suspended);
+            // The PBX wrote both while we stood still, which ended at 21 s.
+            assert_eq!(bench.heard(6_000, 21_000), 15_000, "{suspended}");
+            assert_eq!(bench.heard(20_000, 21_001), 1_001, "{suspended}");
+            bench.round_trip(21_500, 21_501, 21_502);
+            assert_eq!(bench.heard(22_000, 22_000), 0, "{suspended}");
+            assert_eq!(bench.heard(23_000, 26_000), 3_000, "{suspended}");
+        }
+        // An event from just before.
+        let mut bench = bench(0);
+        bench.round_trip(0, 1, 1);
+        bench.stand_still(true);
+        assert_eq!(bench.heard(900, 21_000), 20_100);
+    }
+
+    #[test]
+    fn a_wall_clock_that_is_put_forward_makes_no_callee_late() {
+        let mut bench = bench(0);
+        bench.round_trip(0, 0, 0);
+        bench.wrong_ms += 60_000;
+        assert_eq!(bench.heard(500, 500), 0, "ours");
+        bench.round_trip(1_000, 1_000, 1_000);
+        bench.theirs_ms += 60_000;
+        assert_eq!(bench.heard(1_500, 1_500), 0, "theirs");
     }
 
     #[test]

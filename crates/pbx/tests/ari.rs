@@ -72,7 +72,8 @@ async fn an_agents_bridge_comes_and_goes_with_the_agent() {
         })
         .await;
         // A driver that placed none of them clears up behind the last one too.
-        rig.driver = rig.pbx.driver().await;
+        rig = rig.restarted();
+        rig.driver.resynchronised().await;
         rig.driver.tell(PbxCommand::HangUp { leg }).await;
         rig.driver.tell(PbxCommand::HangUpAgent { leg: is_hung_up }).await;
         rig.pbx.settled().await;
@@ -388,6 +389,102 @@ async fn a_phone_without_power_is_found_by_its_endpoint_and_one_without_audio_by
 async fn a_phone_without_power_is_found_by_its_endpoint_and_one_without_audio_by_its_packets_on_asterisk_16()
 {
     phones_without_power_or_voice(Version::V16).await;
+}
+
+/// A phone that falls silent after the next run has taken its leg over.
+async fn a_phone_falls_silent_after_a_restart(version: Version) {
+    let lab = Lab::start_with(&LabOptions {
+        version,
+        audio: Audio::Tones,
+        agents: 20,
+        ..LabOptions::default()
+    });
+    let pbx = Pbx::Asterisk(lab.expect("the lab starts"));
+    let driver = pbx.driver().await;
+    let mut rig = Rig { pbx, driver };
+    let leg = rig.driver.agent(1).await;
+    let path = format!("/channels/{leg}/variable?variable=PACELINE_STEADY");
+    let steady = |rig: &Rig| {
+        asterisk(rig)
+            .ari("GET", &path)
+            .expect("ARI answers")
+            .body
+            .contains("\"1\"")
+    };
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    while !steady(&rig) {
+        assert!(std::time::Instant::now() < deadline, "the phone sends steadily");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    rig = rig.restarted();
+    let snapshot = rig.driver.resynchronised().await;
+    assert!(snapshot.holds(leg), "{snapshot:?}");
+    rig.pbx.phones().mute(1, true).expect("it is on a call");
+    let silent = PbxEvent::AgentTrouble {
+        leg,
+        trouble: Some(LegTrouble::NoAudio),
+    };
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    while !rig.driver.said.contains(&silent) {
+        assert!(std::time::Instant::now() < deadline, "{:?}", rig.driver.said);
+        if let Ok(Some(stamped)) =
+            tokio::time::timeout(Duration::from_millis(200), rig.driver.handle.events.recv()).await
+        {
+            rig.driver.said.push(stamped.event);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_phone_that_falls_silent_after_a_restart_is_found_on_asterisk_22() {
+    a_phone_falls_silent_after_a_restart(Version::V22).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_phone_that_falls_silent_after_a_restart_is_found_on_asterisk_16() {
+    a_phone_falls_silent_after_a_restart(Version::V16).await;
+}
+
+/// Another client takes the application for a moment, while an agent's leg is up.
+async fn another_client_takes_the_application(kind: Kind) {
+    let mut rig = Rig::start(kind).await;
+    let leg = rig.driver.agent(1).await;
+    let asterisk = asterisk(&rig);
+    let url = format!(
+        "ws://127.0.0.1:{}/ari/events?app={}&api_key={}:{}",
+        asterisk.ports().http,
+        AriConfig::APP,
+        asterisk.user(),
+        asterisk.password()
+    );
+    let (client, _) = tokio_tungstenite::connect_async(url).await.expect("it is let in");
+    rig.driver.hears(PbxEvent::LinkLost).await;
+    drop(client);
+    // The leg keeps the application alive on the PBX. The first wait is 30 s.
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    let snapshot = loop {
+        assert!(std::time::Instant::now() < deadline, "it stays out");
+        let next = tokio::time::timeout(Duration::from_millis(200), rig.driver.handle.events.recv());
+        if let Ok(Some(stamped)) = next.await
+            && let PbxEvent::Resynchronised(snapshot) = stamped.event
+        {
+            break snapshot;
+        }
+    };
+    assert!(snapshot.holds(leg), "{snapshot:?}");
+    rig.driver.tell(PbxCommand::HangUpAgent { leg }).await;
+    rig.driver.agent_ended(leg).await;
+    rig.pbx.settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_link_comes_back_once_another_client_has_gone_on_asterisk_22() {
+    another_client_takes_the_application(Kind::Asterisk22).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_link_comes_back_once_another_client_has_gone_on_asterisk_16() {
+    another_client_takes_the_application(Kind::Asterisk16).await;
 }
 
 async fn a_leg_ended_for_want_of_audio(version: Version) {

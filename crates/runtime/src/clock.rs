@@ -3,6 +3,8 @@
 //! A person or a bad time server can set the system clock to a wrong time. Paceline would then call at night, or delay retries
 //! by years, so it does not trust a jump at once. Its own time goes on and it launches no calls. It accepts the new time only
 //! if the jump lasts.
+//!
+//! Monotonic time goes on while the machine is suspended. The runtime's `Instant` does not.
 
 use paceline_core::time::{Mono, Now, Wall};
 use std::sync::LazyLock;
@@ -18,7 +20,7 @@ const BELIEVED_AFTER: Duration = Duration::from_secs(15 * 60);
 
 /// The trusted time of the whole process. A [`ClockWatch`] writes it.
 static BELIEVED: LazyLock<Believed> = LazyLock::new(|| Believed {
-    began: Instant::now(),
+    began: passed(),
     offset_ms: AtomicI64::new(shown().0),
     doubted: AtomicBool::new(false),
 });
@@ -27,7 +29,8 @@ static BELIEVED: LazyLock<Believed> = LazyLock::new(|| Believed {
 static MOVED_MS: AtomicI64 = AtomicI64::new(0);
 
 struct Believed {
-    began: Instant,
+    /// As [`passed`] gave it.
+    began: Duration,
     /// The trusted wall time at `began`, Unix time in milliseconds.
     offset_ms: AtomicI64,
     /// True while the system clock has jumped and is not trusted.
@@ -81,6 +84,64 @@ fn ms(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
+/// The time that has passed since the machine started, with the time in which it was suspended.
+fn passed() -> Duration {
+    #[cfg(target_os = "linux")]
+    {
+        let at = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        Duration::new(
+            u64::try_from(at.tv_sec).unwrap_or(0),
+            u32::try_from(at.tv_nsec).unwrap_or(0),
+        )
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+        BEGAN.elapsed()
+    }
+}
+
+/// The time in which this machine was suspended since this function was first called.
+pub fn suspended() -> Duration {
+    static BEGAN: LazyLock<(Instant, Duration)> = LazyLock::new(|| (Instant::now(), passed()));
+    let (began, passed_then) = *BEGAN;
+    passed()
+        .saturating_sub(passed_then)
+        .saturating_sub(began.elapsed())
+}
+
+/// A moment on all clocks of this machine. Its age counts the time in which the machine was suspended.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// On the clock that stands still meanwhile.
+    pub at: Instant,
+    /// What [`suspended`] gave.
+    pub suspended: Duration,
+    /// The time of the system clock, which anybody can set.
+    pub shown: Wall,
+}
+
+impl Moment {
+    /// The present moment.
+    pub fn now() -> Self {
+        Self::of(Instant::now())
+    }
+
+    /// A moment that has only just passed.
+    pub fn of(at: Instant) -> Self {
+        Self {
+            at,
+            suspended: suspended(),
+            shown: shown(),
+        }
+    }
+
+    /// The time since this moment.
+    pub fn elapsed(&self) -> Duration {
+        self.at.elapsed() + suspended().saturating_sub(self.suspended)
+    }
+}
+
 /// The time of the system clock.
 fn shown() -> Wall {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -96,7 +157,7 @@ impl ClockWatch {
     /// second.
     pub fn look(&mut self) {
         let Some(belief) = &mut self.0 else { return };
-        belief.look(BELIEVED.began.elapsed(), shown());
+        belief.look(passed().saturating_sub(BELIEVED.began), shown());
         BELIEVED.offset_ms.store(belief.offset_ms, Relaxed);
         BELIEVED.doubted.store(belief.doubted.is_some(), Relaxed);
     }
@@ -105,7 +166,8 @@ impl ClockWatch {
 /// Real time, or time that runs faster or slower.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
-    started: Instant,
+    /// As [`passed`] gave it.
+    started: Duration,
     started_wall_ms: i64,
     speed: f64,
 }
@@ -119,7 +181,7 @@ impl Clock {
     /// A clock that starts at the present time and runs `speed` times as fast as real time. `speed` is clipped to 0.01 to 1000.
     pub fn with_speed(speed: f64) -> Self {
         Self {
-            started: Instant::now(),
+            started: passed(),
             started_wall_ms: shown().0,
             speed: speed.clamp(0.01, 1000.0),
         }
@@ -128,10 +190,10 @@ impl Clock {
     /// The monotonic time and the wall time. At real speed, `wall` is the time that the [`ClockWatch`] trusts, plus
     /// [`Clock::moved_ms`].
     pub fn now(&self) -> Now {
-        let at = Instant::now();
-        let mono = Mono::START + at.duration_since(self.started).mul_f64(self.speed);
+        let at = passed();
+        let mono = Mono::START + at.saturating_sub(self.started).mul_f64(self.speed);
         let wall = if self.speed == 1.0 {
-            let elapsed = at.duration_since(BELIEVED.began);
+            let elapsed = at.saturating_sub(BELIEVED.began);
             Wall(BELIEVED.offset_ms.load(Relaxed).saturating_add(ms(elapsed)))
         } else {
             Wall(self.started_wall_ms).plus(mono.since(Mono::START))
@@ -169,9 +231,11 @@ impl Clock {
         self.speed == 1.0 && BELIEVED.doubted.load(Relaxed)
     }
 
-    /// The runtime's instant at which this clock shows `at`.
+    /// The runtime's instant at which this clock shows `at`, or the present one if that has passed. A suspension of the machine
+    /// in between makes it too late.
     pub fn instant_of(&self, at: Mono) -> tokio::time::Instant {
-        tokio::time::Instant::from_std(self.started + at.since(Mono::START).div_f64(self.speed))
+        let left = at.since(self.now().mono).div_f64(self.speed);
+        tokio::time::Instant::now() + left
     }
 
     /// The time that passes on this clock in `d` of real time.

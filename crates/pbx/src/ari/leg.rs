@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 mod phone;
 
-pub(super) use phone::{Audio, Endpoint, Mixing, Phone};
+pub(super) use phone::{Endpoint, Mixing, Phone};
 
 /// The side of the call that the leg belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

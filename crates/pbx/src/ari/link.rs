@@ -10,11 +10,13 @@ use super::outbox::Purpose;
 use super::requests::{self, OwnerVariable};
 use super::session::{End, Lost, Session};
 use super::survey::{Survey, survey, trunks_watched};
-use crate::driver::{Adopted, Connecting, Link, Loss, OWNER_SILENCE_MAX_S, Ports, Stopped};
+use crate::driver::{Adopted, Connecting, Link, Loss, Ports, Stopped};
+use crate::owner::{Claim, Owner};
 use crate::{LinkStats, mark};
 use futures_util::{SinkExt as _, StreamExt as _};
 use paceline_core::ids::{AgentLegId, LegId, PbxName};
 use paceline_core::pbx::{PbxCommand, PbxEvent};
+use paceline_runtime::clock::Moment;
 use serde::Deserialize;
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -28,6 +30,10 @@ use uuid::Uuid;
 const PROBE_WAIT_MAX: Duration = Duration::from_secs(1);
 /// Maximum number of channels and bridges in one subscription. Their ids are in its URL, which must stay short.
 const SUBSCRIBE_MAX: usize = 20;
+/// After another client has taken our application, the link stays down for the first of these times. The wait doubles each time, up
+/// to the second one: Asterisk does not show whether that client has gone, and if it makes its link again, neither keeps one.
+const REPLACED_WAIT_MIN: Duration = Duration::from_secs(30);
+const REPLACED_WAIT_MAX: Duration = Duration::from_secs(600);
 
 /// The reason if no link can be made.
 #[derive(Debug, thiserror::Error)]
@@ -67,8 +73,31 @@ pub(super) struct AriLink {
     legs: Legs,
     /// The PBX's version at the last connection, and true if that version accepts requests on its event stream.
     tried: Option<(String, bool)>,
-    /// True if another client has taken our application. The next link sets it to false.
-    replaced: bool,
+    owner: Owner,
+    replaced: Replaced,
+}
+
+/// The times of another client that takes our application.
+#[derive(Clone, Copy, Debug)]
+struct Replaced {
+    /// Our link stays down until then. `None`: no other client has taken the application since the last link.
+    until: Option<Instant>,
+    /// The wait after the next time.
+    wait: Duration,
+}
+
+impl Replaced {
+    fn again(self, now: Instant, linked_for: Duration) -> Self {
+        let wait = if linked_for > REPLACED_WAIT_MAX {
+            REPLACED_WAIT_MIN
+        } else {
+            self.wait
+        };
+        Self {
+            until: Some(now + wait),
+            wait: (wait * 2).min(REPLACED_WAIT_MAX),
+        }
+    }
 }
 
 impl Link for AriLink {
@@ -85,7 +114,8 @@ impl Link for AriLink {
         let config = Arc::clone(&self.config);
         let http = self.http.clone();
         let known = self.legs.known();
-        let (tried, replaced) = (self.tried.clone(), self.replaced);
+        let (tried, owner) = (self.tried.clone(), self.owner.clone());
+        let stays_out = self.replaced.until.is_some_and(|until| Instant::now() < until);
         Box::pin(async move {
             let http = match http {
                 Some(http) => http,
@@ -94,7 +124,8 @@ impl Link for AriLink {
             let ours = Ours {
                 app: &config.app,
                 mark: &mark(&config.app, config.installation),
-                replaced,
+                owner: &owner,
+                stays_out,
             };
             connect(&http, ours, known, tried).await
         })
@@ -102,7 +133,7 @@ impl Link for AriLink {
 
     fn adopt(&mut self, linked: &mut Linked, _: &LinkStats) -> Adopted {
         self.tried = Some((linked.version.clone(), linked.http.is_none()));
-        self.replaced = false;
+        self.replaced.until = None;
         self.repair(&mut linked.survey, std::mem::take(&mut linked.recordings));
         Adopted {
             version: linked.version.clone(),
@@ -112,6 +143,7 @@ impl Link for AriLink {
 
     async fn serve(&mut self, linked: Linked, ports: &mut Ports) -> Result<Loss<Lost>, Stopped> {
         let name = &self.config.name;
+        let linked_at = Instant::now();
         let session = Session::new(linked.socket, linked.http, name, &mut self.legs, ports);
         let (end, heard_at) = session.run(linked.buffered).await;
         let why = match end {
@@ -124,15 +156,14 @@ impl Link for AriLink {
         let at = match why {
             Lost::Silent | Lost::NoReply => heard_at,
             Lost::Broken(_) | Lost::Closed | Lost::Http(_) | Lost::Congested | Lost::Replaced => {
-                Instant::now()
+                Moment::now()
             }
         };
-        self.replaced = matches!(why, Lost::Replaced);
-        Ok(Loss {
-            why,
-            at,
-            replaced: self.replaced,
-        })
+        let replaced = matches!(why, Lost::Replaced);
+        if replaced {
+            self.replaced = self.replaced.again(Instant::now(), linked_at.elapsed());
+        }
+        Ok(Loss { why, at, replaced })
     }
 
     fn command_unlinked(&mut self, command: PbxCommand) {
@@ -149,9 +180,13 @@ impl AriLink {
         Self {
             http: Client::new(&config).ok(),
             legs: Legs::new(config.app.clone(), mark(&config.app, config.installation)),
+            owner: Owner::new(&mark(&config.app, config.installation)),
             config: Arc::new(config),
             tried: None,
-            replaced: false,
+            replaced: Replaced {
+                until: None,
+                wait: REPLACED_WAIT_MIN,
+            },
         }
     }
 
@@ -307,7 +342,7 @@ async fn connect(
     tried: Option<(String, bool)>,
 ) -> Result<Linked, ConnectError> {
     let version = version(&http.ask("its version", requests::info()).await?)?;
-    let Ours { app, mark, .. } = ours;
+    let Ours { app, mark, owner, .. } = ours;
     if is_taken(http, &ours).await? {
         return Err(ConnectError::Taken { app: app.to_owned() });
     }
@@ -318,7 +353,7 @@ async fn connect(
     gathering
         .during(http.ask(
             "to be known as its owner",
-            requests::tell(app, OwnerVariable::Owner, mark),
+            requests::tell(app, OwnerVariable::Owner, owner.name()),
         ))
         .await?;
     let application = gathering
@@ -363,14 +398,31 @@ async fn connect(
         }
     }
     let mut recordings = Vec::new();
-    let mut on_hold = HashSet::new();
-    for agent in survey.agents().filter(|agent| !known.contains(agent)) {
+    let agents: Vec<Uuid> = survey.agents().collect();
+    for agent in &agents {
+        // A hold that began or ended during the gap was not reported.
+        let held = match survey.endpoints.get(agent) {
+            Some(_) => gathering.variable(http, *agent, requests::ON_HOLD).await?,
+            None => None,
+        };
+        let held = match held.as_deref() {
+            Some("1") => Some(true),
+            Some("0") => Some(false),
+            Some(_) | None if known.contains(agent) => None,
+            Some(_) | None => {
+                let noted = gathering.variable(http, *agent, requests::HOLD_VARIABLE).await?;
+                Some(noted.is_some())
+            }
+        };
+        survey.on_hold.extend(held.map(|held| (*agent, held)));
+    }
+    for agent in agents.into_iter().filter(|agent| !known.contains(agent)) {
         if gathering
-            .variable(http, agent, requests::HOLD_VARIABLE)
+            .variable(http, agent, requests::STEADY_VARIABLE)
             .await?
             .is_some()
         {
-            on_hold.insert(agent);
+            survey.steady.insert(agent);
         }
         if let Some(recording) = gathering
             .variable(http, agent, requests::RECORDING_VARIABLE)
@@ -380,7 +432,6 @@ async fn connect(
             recordings.push((agent, recording));
         }
     }
-    survey.on_hold = on_hold;
     Ok(Linked {
         version,
         socket: gathering.socket,
@@ -416,28 +467,30 @@ fn side(mark: &str, value: &str) -> Option<Side> {
 struct Ours<'a> {
     app: &'a str,
     mark: &'a str,
-    /// See [`AriLink::replaced`].
-    replaced: bool,
+    owner: &'a Owner,
+    /// True if another client has taken the application from us a short time ago.
+    stays_out: bool,
 }
 
 /// True if another program uses our application. If we took it, that program would lose its link during its calls. An earlier
-/// link of this installation does not count, even if Asterisk does not know yet that this link is dead, unless another client has
-/// taken the application from it. If another installation uses the application, the function waits up to `OWNER_SILENCE_MAX_S`
-/// for a sign that it runs.
+/// link of this process does not count, even if Asterisk does not know yet that this link is dead. Nor does a process that has ended.
+/// Of another process that may run, the function waits for a sign of life.
 async fn is_taken(http: &Client, ours: &Ours<'_>) -> Result<bool, ClientError> {
     match http.ask("our application", requests::application(ours.app)).await {
         Err(ClientError::Refused { status: 404, .. }) => return Ok(false),
         Err(err) => return Err(err),
         Ok(_) => {}
     }
-    match told(http, ours.app, OwnerVariable::Owner).await? {
+    let found = told(http, ours.app, OwnerVariable::Owner).await?;
+    let silence_s = match found.and_then(|found| ours.owner.claim(&found)) {
         // The other program is not a Paceline, so nothing shows whether it runs.
-        None => return Ok(true),
-        Some(owner) if owner == ours.mark => return Ok(ours.replaced),
-        Some(_) => {}
-    }
+        None | Some(Claim::Alive) => return Ok(true),
+        Some(Claim::Ended) => return Ok(false),
+        Some(Claim::Ours) => return Ok(ours.stays_out),
+        Some(Claim::Unclear { silence_s }) => silence_s,
+    };
     let first = told(http, ours.app, OwnerVariable::Alive).await?;
-    for _ in 0..OWNER_SILENCE_MAX_S {
+    for _ in 0..silence_s {
         tokio::time::sleep(Duration::from_secs(1)).await;
         if told(http, ours.app, OwnerVariable::Alive).await? != first {
             return Ok(true);

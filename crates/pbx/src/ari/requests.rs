@@ -149,8 +149,15 @@ pub(super) const SIDE_VARIABLE: &str = "PACELINE_SIDE";
 /// The variable of an agent's leg with the name of the last recording that was started in its bridge.
 pub(super) const RECORDING_VARIABLE: &str = "PACELINE_RECORDING";
 
-/// The variable of an agent's leg that is set while its phone has put it on hold. The PBX itself does not show this.
+/// The variable of an agent's leg that is set while its phone has put it on hold. It is needed for legs that are called through the
+/// dialplan, because the PBX does not show this for them.
 pub(super) const HOLD_VARIABLE: &str = "PACELINE_HOLD";
+
+/// A function that gives `1` if the phone at the end of a PJSIP channel has put it on hold, and else `0`.
+pub(super) const ON_HOLD: &str = "CHANNEL(rtp,hold,audio)";
+
+/// The variable of an agent's leg that is set once its phone has sent audio steadily.
+pub(super) const STEADY_VARIABLE: &str = "PACELINE_STEADY";
 
 /// An endpoint, as `PJSIP/desk-1`, in the form of an event source.
 pub(super) fn endpoint_source(endpoint: &str) -> String {
@@ -234,10 +241,9 @@ pub(super) fn stop_silence(channel: Uuid) -> Request {
 }
 
 pub(super) fn variable(channel: Uuid, name: &str) -> Request {
-    Request::new(
-        Method::Get,
-        format!("channels/{channel}/variable?variable={name}"),
-    )
+    let mut path = format!("channels/{channel}/variable?variable=");
+    escape(&mut path, name);
+    Request::new(Method::Get, path)
 }
 
 pub(super) fn set_variable(channel: Uuid, name: &str, value: &str) -> Request {

@@ -13,6 +13,7 @@ use crate::pbx_clock::PbxClock;
 use futures_util::{Sink as _, Stream as _};
 use memchr::memmem::Finder;
 use paceline_core::ids::PbxName;
+use paceline_runtime::clock::Moment;
 use paceline_runtime::wakings;
 use std::error::Error as _;
 use std::future::poll_fn;
@@ -63,10 +64,14 @@ pub(super) struct Session<'a> {
     unflushed: bool,
     warned_of_frame: bool,
     pulse: Pulse,
+    /// The time of the last message from the PBX.
+    heard: Moment,
     /// The start of the session. A ping carries its time of sending, in milliseconds since this start.
     began_at: Instant,
     /// The time of sending of the last ping that was answered. The PBX wrote every message after its answer later than this time.
-    answered_ping_at: Option<Instant>,
+    answered_ping_at: Option<Moment>,
+    /// The ping that was sent last.
+    pinged: (u64, Moment),
     clock: PbxClock,
 }
 
@@ -89,22 +94,24 @@ impl<'a> Session<'a> {
             unflushed: false,
             warned_of_frame: false,
             pulse: Pulse::new(now),
+            heard: Moment::of(now),
             began_at: now,
             answered_ping_at: None,
+            pinged: (0, Moment::of(now)),
             clock: PbxClock::new(),
         }
     }
 
     /// Handles the buffered messages, then runs until the link breaks or the driver stops. Also returns the time of the last
     /// message from the PBX.
-    pub(super) async fn run(mut self, buffered: HeldBack) -> (End, Instant) {
+    pub(super) async fn run(mut self, buffered: HeldBack) -> (End, Moment) {
         for (read_at, message) in buffered {
             if let Err(end) = self.message(message, read_at) {
-                return (end, self.pulse.heard_at);
+                return (end, self.heard);
             }
         }
         if let Err(end) = self.deliver(Instant::now(), Duration::ZERO) {
-            return (end, self.pulse.heard_at);
+            return (end, self.heard);
         }
         let mut ticks = wakings::ticks_together(TICK);
         let end = poll_fn(|cx| {
@@ -121,7 +128,7 @@ impl<'a> Session<'a> {
         self.legs.out.asks.extend(self.queue.take_unsent());
         // The stream is closed, so that Asterisk sees its end at once and not when the socket times out.
         let _ = tokio::time::timeout(Duration::from_millis(100), self.socket.close(None)).await;
-        (end, self.pulse.heard_at)
+        (end, self.heard)
     }
 
     fn turn(&mut self, cx: &mut Context<'_>, ticked: bool) -> Result<(), End> {
@@ -187,6 +194,7 @@ impl<'a> Session<'a> {
             Due::Ping => {
                 let sent_ms =
                     u64::try_from(now.duration_since(self.began_at).as_millis()).unwrap_or(u64::MAX);
+                self.pinged = (sent_ms, Moment::of(now));
                 self.write(Message::Ping(sent_ms.to_be_bytes().to_vec().into()))?;
                 self.legs.show_life();
             }
@@ -197,14 +205,15 @@ impl<'a> Session<'a> {
 
     fn message(&mut self, message: Message, read_at: Instant) -> Result<(), End> {
         self.pulse.heard_at = read_at;
+        self.heard = Moment::of(read_at);
         let text = match message {
             Message::Text(text) => text,
             Message::Pong(sent_ms) => {
                 let sent_ms = <[u8; 8]>::try_from(sent_ms.as_ref()).map(u64::from_be_bytes);
-                let after = sent_ms.ok().map(Duration::from_millis);
-                self.answered_ping_at = after
-                    .and_then(|after| self.began_at.checked_add(after))
-                    .or(self.answered_ping_at);
+                let (last_ms, sent_at) = self.pinged;
+                if sent_ms.is_ok_and(|sent_ms| sent_ms == last_ms) {
+                    self.answered_ping_at = Some(sent_at);
+                }
                 return Ok(());
             }
             _ => return Ok(()),
@@ -224,7 +233,7 @@ impl<'a> Session<'a> {
                 }
             }
             Ok(event) => {
-                let ago = self.age(text.as_bytes(), read_at);
+                let ago = self.age(text.as_bytes(), self.heard);
                 self.legs.event(&event, read_at);
                 return self.deliver(read_at, ago);
             }
@@ -240,7 +249,7 @@ impl<'a> Session<'a> {
     }
 
     /// The time from the event until we read it, by Asterisk's own time. Zero if the frame has no time.
-    fn age(&mut self, frame: &[u8], read_at: Instant) -> Duration {
+    fn age(&mut self, frame: &[u8], read_at: Moment) -> Duration {
         let Some(pbx_ms) = written_at_ms(frame) else {
             return Duration::ZERO;
         };

@@ -85,8 +85,11 @@ pub(super) struct Survey {
     pub(super) endpoints_watched: HashSet<String>,
     /// Agents' bridges whose events our application does not receive, by the agent's leg.
     pub(super) bridges_unheard: Vec<Uuid>,
-    /// Agents' legs that were unknown to this run and that their phones have put on hold.
-    pub(super) on_hold: HashSet<Uuid>,
+    /// True for an agent's leg that its phone has put on hold, false for one that it has not. Without an entry, the PBX does not
+    /// show it.
+    pub(super) on_hold: HashMap<Uuid, bool>,
+    /// Agents' legs that were unknown to this run, and whose phones had sent audio steadily.
+    pub(super) steady: HashSet<Uuid>,
 }
 
 /// The leg with this channel id. `None` if the id is not a UUID, or if it is a far half's, see [`requests::far_half`].

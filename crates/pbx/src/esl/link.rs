@@ -9,11 +9,13 @@ use super::reader::Reader;
 use super::recordings::Folders;
 use super::session::{End, Line, Lost, Session};
 use super::survey::{Survey, candidates};
-use crate::driver::{Adopted, Connecting, Link, Loss, OWNER_SILENCE_MAX_S, Ports, Pulse, Stopped};
+use crate::driver::{Adopted, Connecting, Link, Loss, Ports, Pulse, Stopped};
+use crate::owner::{Claim, Owner};
 use crate::pbx_clock::PbxClock;
 use crate::{LinkStats, mark};
 use paceline_core::ids::PbxName;
 use paceline_core::pbx::{PbxCommand, PbxEvent};
+use paceline_runtime::clock::Moment;
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -40,12 +42,13 @@ pub(super) struct Linked {
     folders: Folders,
     version: String,
     owner: String,
-    ping: (Uuid, Instant),
+    ping: (Uuid, Moment),
 }
 
 /// The link to one FreeSWITCH.
 pub(super) struct EslLink {
     config: Arc<EslConfig>,
+    owner: Owner,
     legs: Legs,
 }
 
@@ -53,6 +56,7 @@ impl EslLink {
     pub(super) fn new(config: EslConfig) -> Self {
         Self {
             legs: Legs::new(mark(&config.app, config.installation)),
+            owner: Owner::new(&mark(&config.app, config.installation)),
             config: Arc::new(config),
         }
     }
@@ -71,8 +75,8 @@ impl Link for EslLink {
     fn connect(&self, stats: &Arc<LinkStats>) -> Connecting<Self> {
         let config = Arc::clone(&self.config);
         let known = self.legs.known();
-        let stats = Arc::clone(stats);
-        Box::pin(async move { connect(&config, &known, &stats).await })
+        let (owner, stats) = (self.owner.clone(), Arc::clone(stats));
+        Box::pin(async move { connect(&config, &owner, &known, &stats).await })
     }
 
     fn adopt(&mut self, linked: &mut Linked, _: &LinkStats) -> Adopted {
@@ -109,7 +113,7 @@ impl Link for EslLink {
         Ok(Loss {
             replaced: matches!(why, Lost::Replaced),
             why,
-            at: Instant::now(),
+            at: Moment::now(),
         })
     }
 
@@ -126,6 +130,7 @@ impl Link for EslLink {
 /// the events into its queue.
 async fn connect(
     config: &EslConfig,
+    owner: &Owner,
     known: &HashSet<Uuid>,
     stats: &Arc<LinkStats>,
 ) -> Result<Linked, ConnectionError> {
@@ -134,12 +139,12 @@ async fn connect(
     let places = Connection::open(config).await?;
 
     let mark = mark(&config.app, config.installation);
-    if is_taken(&mut urgent, &config.app, &mark).await? {
+    if is_taken(&mut urgent, &config.app, owner).await? {
         return Err(ConnectionError::Taken {
             app: config.app.clone(),
         });
     }
-    let owner = format!("{mark}.{}", Uuid::new_v4());
+    let owner = owner.name().to_owned();
     let take = format!(
         "api global_setvar {}={owner}",
         command::owner_variable(&config.app)
@@ -157,7 +162,7 @@ async fn connect(
     events.demand("event", EVENTS).await?;
     // The first ping goes out now, so that the difference between the PBX's clock and ours is known before the first events of legs
     // are used.
-    let ping = (Uuid::new_v4(), Instant::now());
+    let ping = (Uuid::new_v4(), Moment::now());
     events.send(&command::ping(&config.app, ping.0)).await?;
     // From here on a reader takes the events from the socket, however long the survey takes.
     let Connection {
@@ -208,21 +213,19 @@ async fn connect(
     })
 }
 
-/// True if another installation drives channels under our `app`. Taking over would cut off that installation in the middle of its
-/// calls. A live owner changes a variable with every ping. If the variable stays the same for [`OWNER_SILENCE_MAX_S`], the owner is
-/// dead.
-async fn is_taken(urgent: &mut Connection, app: &str, mark: &str) -> Result<bool, ConnectionError> {
-    let owner = format!("api global_getvar {}", command::owner_variable(app));
-    let owner = text(urgent.ask(&owner).await?);
-    let others = owner
-        .rsplit_once('.')
-        .is_some_and(|(of, session)| of != mark && Uuid::try_parse(session).is_ok());
-    if !others {
-        return Ok(false);
-    }
+/// True if another process drives channels under our `app`. Taking over would cut off that process in the middle of its calls. A
+/// live owner changes a variable with every ping.
+async fn is_taken(urgent: &mut Connection, app: &str, owner: &Owner) -> Result<bool, ConnectionError> {
+    let found = format!("api global_getvar {}", command::owner_variable(app));
+    let found = text(urgent.ask(&found).await?);
+    let silence_s = match owner.claim(&found) {
+        Some(Claim::Alive) => return Ok(true),
+        Some(Claim::Unclear { silence_s }) => silence_s,
+        Some(Claim::Ours | Claim::Ended) | None => return Ok(false),
+    };
     let alive = format!("api global_getvar {}", command::alive_variable(app));
     let first = urgent.ask(&alive).await?;
-    for _ in 0..OWNER_SILENCE_MAX_S {
+    for _ in 0..silence_s {
         tokio::time::sleep(Duration::from_secs(1)).await;
         if urgent.ask(&alive).await? != first {
             return Ok(true);

@@ -10,6 +10,7 @@ use super::reader::{Deaf, Heard, Reader, What};
 use crate::LinkStats;
 use crate::driver::{Due, Ports, Pulse, Stopped};
 use crate::pbx_clock::PbxClock;
+use paceline_runtime::clock::Moment;
 use paceline_runtime::wakings;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -117,7 +118,7 @@ pub(super) struct Session<'a> {
     /// The writing half of the connection for events. Only pings are sent there.
     pub(super) pings: OwnedWriteHalf,
     /// The job of the last ping, and the time when it was sent.
-    pub(super) ping: (Uuid, Instant),
+    pub(super) ping: (Uuid, Moment),
     /// The PBX's answer to a ping while this link drives the channels of [`Self::app`].
     pub(super) owner: String,
     pub(super) app: String,
@@ -199,8 +200,9 @@ impl Session<'_> {
         while let Some(Heard { at, pbx_ms, what }) = next.take() {
             self.pulse.heard_at = at;
             let ago = pbx_ms.map_or(Duration::ZERO, |pbx_ms| {
-                self.clock.heard(pbx_ms, at);
-                self.clock.ago(pbx_ms, at)
+                let read_at = Moment::of(at);
+                self.clock.heard(pbx_ms, read_at);
+                self.clock.ago(pbx_ms, read_at)
             });
             match what {
                 What::EslEvent(EslEvent::Printed(job, owner)) => self.ponged(job, &owner, pbx_ms, at)?,
@@ -227,7 +229,7 @@ impl Session<'_> {
             return Err(End::Lost(Lost::Replaced));
         }
         if let Some(pbx_ms) = pbx_ms {
-            self.clock.round_trip(sent_at, pbx_ms, at);
+            self.clock.round_trip(sent_at, pbx_ms, Moment::of(at));
         }
         Ok(())
     }
@@ -257,7 +259,7 @@ impl Session<'_> {
         }
         if due == Due::Ping {
             let job = Uuid::new_v4();
-            self.ping = (job, now);
+            self.ping = (job, Moment::of(now));
             let life = command::show_life(&self.app, job);
             let ping = format!("{life}\n\n{}\n\n", command::ping(&self.app, job));
             let ping = self.pings.write_all(ping.as_bytes());

@@ -139,8 +139,10 @@ async fn a_transferred_callee_found_after_a_crash_is_alone_once_the_colleague_ha
     }
     let mut rig = Rig::start(Kind::FreeSwitch).await;
     let (leg, agent) = talking(&mut rig).await;
-    let (link, driver) = rig.pbx.driver_over_a_breakable_link().await;
-    rig.driver = driver;
+    let Rig { pbx, driver } = rig;
+    drop(driver);
+    let (link, driver) = pbx.driver_over_a_breakable_link().await;
+    let mut rig = Rig { pbx, driver };
     link.cut();
     rig.driver.hears(PbxEvent::LinkLost).await;
     let phones = rig.pbx.phones();

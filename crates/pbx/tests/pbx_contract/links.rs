@@ -197,17 +197,30 @@ async fn the_first_word_is_the_links_state_whether_it_stands_or_not(kind: Kind) 
     }
 }
 
-async fn a_second_client_cuts_off_the_first(kind: Kind) {
-    let pbx = Pbx::start(kind, Audio::None);
-    let mut first = pbx.driver().await;
-    let agent = first.agent(1).await;
-    let mut second = pbx.driver().await;
-    first.hears(PbxEvent::LinkLost).await;
+/// Whoever starts a copy of a store, or a restored one, has the marks of the Paceline that still runs.
+async fn a_copy_of_the_installation_takes_nothing_from_the_first(kind: Kind) {
+    let mut rig = Rig::start(kind).await;
+    let agent = rig.driver.agent(1).await;
+    let talking = rig.call(&Behaviour::Talks.number(1)).await;
+    rig.driver.answered(talking).await;
+    rig.driver.connect(talking, agent).await;
+    let mut copy = rig.pbx.spawn(rig.pbx.port());
+    copy.hears(PbxEvent::LinkLost).await;
     // Commands are answered all the same.
-    let refused = first.call_agent(2).await;
-    assert_eq!(first.agent_ended(refused).await.by, EndedBy::Refused);
-    second.tell(PbxCommand::HangUpAgent { leg: agent }).await;
-    assert_eq!(second.agent_ended(agent).await.by, EndedBy::Us);
+    let refused = copy.call_agent(2).await;
+    assert_eq!(copy.agent_ended(refused).await.by, EndedBy::Refused);
+    // The first works as before.
+    rig.driver.tell(PbxCommand::HangUp { leg: talking }).await;
+    rig.driver.ended(talking).await;
+    assert!(!rig.driver.said.contains(&PbxEvent::LinkLost), "it is cut off");
+    // Once the first has ended, the copy is its successor.
+    let Rig { pbx, driver } = rig;
+    drop(driver);
+    let snapshot = copy.resynchronised().await;
+    assert!(snapshot.holds(agent), "{snapshot:?}");
+    copy.tell(PbxCommand::HangUpAgent { leg: agent }).await;
+    assert_eq!(copy.agent_ended(agent).await.by, EndedBy::Us);
+    pbx.settled().await;
 }
 
 async fn the_pbx_ends_every_leg_in_time_with_the_driver_gone(kind: Kind) {
@@ -358,11 +371,11 @@ on_every_pbx! {
     a_cut_link_is_made_again_and_the_state_read_back
     a_new_driver_takes_over_what_a_dead_one_left
     a_killed_and_restarted_pbx_is_found_empty_and_used_again
-    a_second_client_cuts_off_the_first
     the_pbx_ends_every_leg_in_time_with_the_driver_gone
     ; over a socket:
     the_first_word_is_the_links_state_whether_it_stands_or_not
     another_installation_takes_nothing_from_the_first
+    a_copy_of_the_installation_takes_nothing_from_the_first
     a_late_answer_is_told_with_its_age
     ; over the Event Socket:
     the_pbx_ends_whom_nobody_takes

@@ -1,7 +1,7 @@
 //! Agents' phones that act by themselves: they transfer their callees, hold, and say nothing.
 
 use crate::on_every_pbx;
-use crate::rig::{Kind, PATIENCE, Rig, until};
+use crate::rig::{Kind, PATIENCE, Pbx, Rig, until};
 use paceline_core::ids::{AgentLegId, LegId};
 use paceline_core::pbx::{ConnectFault, Departure, EndedBy, LegTrouble, PbxCommand, PbxEvent};
 use paceline_lab::{Audio, Behaviour, Hold, PhoneBehaviour};
@@ -95,10 +95,9 @@ async fn a_transfer_that_the_colleague_refuses_leaves_a_callee_who_is_said_to_be
 }
 
 async fn a_transferred_callee_is_known_as_such_after_a_lost_link(kind: Kind) {
-    let mut rig = Rig::start(kind).await;
-    let (link, mut driver) = rig.pbx.driver_over_a_breakable_link().await;
-    std::mem::swap(&mut rig.driver, &mut driver);
-    drop(driver);
+    let pbx = Pbx::start(kind, Audio::None);
+    let (link, driver) = pbx.driver_over_a_breakable_link().await;
+    let mut rig = Rig { pbx, driver };
     let (leg, agent_leg) = talking(&mut rig).await;
     rig.pbx.phones().transfer(1, "agent-2").expect("it is on a call");
     until("the colleague has the callee", || rig.pbx.is_on_call(2)).await;
@@ -140,18 +139,45 @@ async fn a_phone_on_hold_is_told_and_so_is_its_end(kind: Kind) {
     hold(&rig, Some(Hold::SendOnly));
     rig.driver.hears(trouble_event(Some(LegTrouble::OnHold))).await;
     // Whoever comes after a crash of ours is told too.
-    let mut late = rig.pbx.spawn(rig.pbx.port());
-    let snapshot = late.resynchronised().await;
+    rig = rig.restarted();
+    let snapshot = rig.driver.resynchronised().await;
     assert_eq!(
         snapshot.channels[&agent_leg.0].trouble,
         Some(LegTrouble::OnHold),
         "{snapshot:?}"
     );
-    rig.driver = late;
     hold(&rig, None);
     rig.driver.hears(trouble_event(None)).await;
     rig.driver.tell(PbxCommand::HangUp { leg }).await;
     rig.driver.ended(leg).await;
+    rig.driver.tell(PbxCommand::HangUpAgent { leg: agent_leg }).await;
+    rig.driver.agent_ended(agent_leg).await;
+    rig.pbx.settled().await;
+}
+
+async fn a_hold_that_begins_or_ends_during_a_gap_is_found(kind: Kind) {
+    let pbx = Pbx::start(kind, Audio::Tones);
+    let (link, driver) = pbx.driver_over_a_breakable_link().await;
+    let mut rig = Rig { pbx, driver };
+    let agent_leg = rig.driver.agent(1).await;
+    // The link is cut, then the process dies.
+    for hold in [Some(Hold::SendOnly), None, Some(Hold::Inactive), None] {
+        link.cut();
+        rig.driver.hears(PbxEvent::LinkLost).await;
+        rig.pbx.phones().hold(1, hold).expect("it is on a call");
+        link.mend();
+        let trouble = rig.driver.resynchronised().await.channels[&agent_leg.0].trouble;
+        assert_eq!(trouble, hold.map(|_| LegTrouble::OnHold), "{hold:?}");
+    }
+    for hold in [Some(Hold::NoAddress), None] {
+        let Rig { pbx, driver } = rig;
+        drop(driver);
+        pbx.phones().hold(1, hold).expect("it is on a call");
+        let driver = pbx.spawn(pbx.port());
+        rig = Rig { pbx, driver };
+        let trouble = rig.driver.resynchronised().await.channels[&agent_leg.0].trouble;
+        assert_eq!(trouble, hold.map(|_| LegTrouble::OnHold), "{hold:?}");
+    }
     rig.driver.tell(PbxCommand::HangUpAgent { leg: agent_leg }).await;
     rig.driver.agent_ended(agent_leg).await;
     rig.pbx.settled().await;
@@ -187,5 +213,6 @@ on_every_pbx! {
     a_transfer_that_the_colleague_refuses_leaves_a_callee_who_is_said_to_be_alone
     a_transferred_callee_is_known_as_such_after_a_lost_link
     a_phone_on_hold_is_told_and_so_is_its_end
+    a_hold_that_begins_or_ends_during_a_gap_is_found
     an_agent_whose_callee_says_nothing_for_long_is_sent_silence
 }

@@ -405,6 +405,14 @@ impl Rig {
         Self { pbx, driver }
     }
 
+    /// A new driver takes the place of this one, which ends as in a crash.
+    pub(crate) fn restarted(self) -> Self {
+        let Self { pbx, driver } = self;
+        drop(driver);
+        let driver = pbx.spawn(pbx.port());
+        Self { pbx, driver }
+    }
+
     /// Calls a number directly over the trunk.
     pub(crate) async fn call(&self, number: &str) -> LegId {
         self.call_for(number, Duration::from_secs(3)).await

@@ -86,6 +86,8 @@ pub(in crate::ari) struct Audio {
     steady: bool,
     /// `steady` one interval earlier: the last interval with audio may have been cut short.
     was_steady: bool,
+    /// True once [`Self::has_proved_steady`] has said so.
+    proved: bool,
 }
 
 #[derive(Debug, Default)]
@@ -121,11 +123,20 @@ pub(in crate::ari) struct Counted {
 }
 
 impl Audio {
-    pub(in crate::ari) fn on_hold() -> Self {
-        Self {
-            flow: Flow::OnHold,
-            ..Self::default()
-        }
+    /// Counts again after a gap. What the phone sent before still shows whether it is steady. `was_steady`: a former run found that.
+    pub(in crate::ari) fn resume(&mut self, on_hold: bool, was_steady: bool) {
+        self.hold(on_hold);
+        self.count_at = None;
+        self.was_steady |= self.steady || was_steady;
+        self.steady = self.was_steady;
+        self.proved |= was_steady;
+    }
+
+    /// True once, when the phone has sent audio steadily.
+    pub(in crate::ari) fn has_proved_steady(&mut self) -> bool {
+        let news = self.steady && !self.proved;
+        self.proved |= news;
+        news
     }
 
     pub(in crate::ari) fn is_on_hold(&self) -> bool {

@@ -14,7 +14,7 @@
 //! - While a callee sends no audio, the PBX sends no audio to its agent.
 
 use super::{COUNT_EVERY, COUNT_EVERY_SILENCED, Legs, uuid};
-use crate::ari::leg::{Audio, EndState, Endpoint, Leg, Sent, Side, Stage, With};
+use crate::ari::leg::{EndState, Endpoint, Leg, Sent, Side, Stage, With};
 use crate::ari::outbox::Purpose;
 use crate::ari::requests;
 use crate::ari::survey::Survey;
@@ -207,12 +207,9 @@ impl Legs {
                 Some(endpoint) => Endpoint::Online(endpoint),
                 None => Endpoint::Unknown,
             };
-            let on_hold = leg.phone.audio.is_on_hold() || survey.on_hold.contains(&id);
-            leg.phone.audio = if on_hold {
-                Audio::on_hold()
-            } else {
-                Audio::default()
-            };
+            let on_hold = survey.on_hold.get(&id).copied();
+            let on_hold = on_hold.unwrap_or(leg.phone.audio.is_on_hold());
+            leg.phone.audio.resume(on_hold, survey.steady.contains(&id));
         }
     }
 
@@ -407,6 +404,11 @@ impl Legs {
                 }
                 Sent::Nothing { .. } | Sent::Callee { .. } | Sent::Silence => {}
             }
+        }
+        if leg.phone.audio.has_proved_steady() {
+            // For the next run.
+            let request = requests::set_variable(id, requests::STEADY_VARIABLE, "1");
+            self.out.ask(id, Purpose::Nothing, request);
         }
         self.tell_trouble(id);
     }

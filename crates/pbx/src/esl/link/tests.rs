@@ -64,7 +64,7 @@ async fn events_are_read_while_the_pbxs_state_is() {
         }
     });
     let stats = Arc::new(LinkStats::default());
-    let connected = connect(&config, &HashSet::new(), &stats).await;
+    let connected = connect(&config, &Owner::new("paceline"), &HashSet::new(), &stats).await;
     assert!(connected.is_ok(), "{:?}", connected.err());
     assert!(stats.events_read.load(Relaxed) > 1000);
     pbx.abort();

@@ -196,7 +196,9 @@ fn silence_for_an_agent_stops_as_soon_as_the_callee_speaks() {
         script.pass(Duration::from_secs(2));
         script.asked();
         script.legs.packets(agent.0, Some((1300, to_phone)), script.now);
-        assert_eq!(script.paths(), asked, "{to_phone}");
+        let mut paths = script.paths();
+        paths.retain(|path| path.ends_with("silence"));
+        assert_eq!(paths, asked, "{to_phone}");
     }
 }
 
