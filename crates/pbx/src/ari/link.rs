@@ -15,7 +15,7 @@ use crate::owner::{Claim, Owner};
 use crate::{LinkStats, mark};
 use futures_util::{SinkExt as _, StreamExt as _};
 use paceline_core::ids::{AgentLegId, LegId, PbxName};
-use paceline_core::pbx::{PbxCommand, PbxEvent};
+use paceline_core::pbx::{ChannelPhase, ChannelState, PbxCommand, PbxEvent};
 use paceline_runtime::clock::Moment;
 use serde::Deserialize;
 use std::collections::{HashSet, VecDeque};
@@ -401,9 +401,17 @@ async fn connect(
     let agents: Vec<Uuid> = survey.agents().collect();
     for agent in &agents {
         // A hold that began or ended during the gap was not reported.
-        let held = match survey.endpoints.get(agent) {
-            Some(_) => gathering.variable(http, *agent, requests::ON_HOLD).await?,
-            None => None,
+        let is_up = |channel: &ChannelState| channel.phase == ChannelPhase::Up;
+        let asks =
+            survey.endpoints.contains_key(agent) && survey.snapshot.channels.get(agent).is_some_and(is_up);
+        let held = if asks {
+            match gathering.variable(http, *agent, requests::ON_HOLD).await {
+                // The PBX refuses this for a channel without audio.
+                Err(ConnectError::Wire(ClientError::Refused { .. })) => None,
+                held => held?,
+            }
+        } else {
+            None
         };
         let held = match held.as_deref() {
             Some("1") => Some(true),
