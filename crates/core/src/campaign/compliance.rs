@@ -19,9 +19,10 @@ pub struct ComplianceSettings {
     /// attempts to a contact are about the same debt.
     #[cfg_attr(feature = "openapi", schema(example = "account"))]
     pub debt_attribute: Option<String>,
-    /// Names of profiles: exactly their rules are asked, and numbers of other countries are denied. Empty: the rules of the
-    /// places in which the number and the address may be. `paceline gate --list` prints all profiles.
-    #[cfg_attr(feature = "openapi", schema(example = json!(["us-ftc", "us-fcc"])))]
+    /// Names of profiles whose rules are asked about every call, besides those of the places in which the number and the
+    /// address may be; numbers of countries that none of these profiles names are denied. Empty: the rules of the places,
+    /// in every country that has some. `paceline gate --list` prints all profiles.
+    #[cfg_attr(feature = "openapi", schema(example = json!(["us-ftc", "litigation"])))]
     pub profiles: Vec<String>,
 }
 

@@ -29,7 +29,10 @@ impl CampaignPolicy {
         let profiles = settings.compliance.profiles.as_slice();
         let rules = match profiles {
             [] => Policy::by_place(book.clone()),
-            names => Policy::named(book.clone(), names).unwrap_or_else(|_| Policy::nowhere(book.clone())),
+            names => match Policy::named(book.clone(), names) {
+                Ok(rules) => rules.and_by_place(),
+                Err(_) => Policy::nowhere(book.clone()),
+            },
         };
         Self {
             fingerprint: fingerprint(book, &config),

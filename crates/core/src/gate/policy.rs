@@ -19,6 +19,8 @@ pub struct Policy {
     book: Arc<Rulebook>,
     /// The named profiles, one bit for each profile of the book. `None`: chosen by place.
     named: Option<u64>,
+    /// True: the profiles of the place are asked besides the named ones.
+    by_place_too: bool,
     /// The campaign's own calling hours: rules that every call is asked.
     own: Option<Arc<Profile>>,
 }
@@ -47,6 +49,7 @@ impl Policy {
         Self {
             book,
             named: None,
+            by_place_too: true,
             own: None,
         }
     }
@@ -67,8 +70,19 @@ impl Policy {
         Ok(Self {
             book,
             named: Some(named),
+            by_place_too: false,
             own: None,
         })
+    }
+
+    /// The same rules, and besides them those of the number's place and of the contact's address. A number or an address in none
+    /// of the countries of the named profiles is still denied.
+    #[must_use]
+    pub fn and_by_place(self) -> Self {
+        Self {
+            by_place_too: true,
+            ..self
+        }
     }
 
     /// No rules for any place: every call is denied.
@@ -76,6 +90,7 @@ impl Policy {
         Self {
             book,
             named: Some(0),
+            by_place_too: false,
             own: None,
         }
     }
@@ -109,8 +124,9 @@ impl Policy {
         let profiles = self.book.profiles().iter().enumerate();
         let mut asked = profiles.filter(|(index, profile)| match (self.named, profile.chosen) {
             (_, Chosen::Always) | (None, Chosen::ByPlace) => true,
-            (Some(named), Chosen::ByPlace | Chosen::ByName) => named >> index & 1 == 1,
-            (None, Chosen::ByName) => false,
+            (Some(named), Chosen::ByPlace | Chosen::ByName) if named >> index & 1 == 1 => true,
+            (Some(_), Chosen::ByPlace) => self.by_place_too,
+            (_, Chosen::ByName) => false,
         });
         asked.any(|(_, profile)| profile.rules.iter().any(Rule::reads_tags))
     }
@@ -266,8 +282,9 @@ impl Policy {
 
     fn chosen(&self, index: usize, profile: &Profile, place: &Whereabouts) -> bool {
         match (self.named, profile.chosen) {
-            (Some(named), Chosen::ByPlace | Chosen::ByName) => named >> index & 1 == 1,
-            (None, Chosen::ByName) => false,
+            (Some(named), Chosen::ByPlace | Chosen::ByName) if named >> index & 1 == 1 => true,
+            (Some(_), Chosen::ByPlace) => self.by_place_too && place.is_in(profile),
+            (_, Chosen::ByName) => false,
             (None, Chosen::ByPlace) | (_, Chosen::Always) => place.is_in(profile),
         }
     }

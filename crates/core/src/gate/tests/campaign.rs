@@ -186,3 +186,41 @@ fn hours_without_a_window_on_any_day_are_never_open() {
         "each contact is denied"
     );
 }
+
+/// Saturdays and Sundays are open too.
+fn with_profiles(names: &[&str]) -> CampaignPolicy {
+    let mut settings = CampaignSettings::default();
+    settings.hours = CallingHours::always();
+    settings.compliance.profiles = names.iter().map(|name| (*name).to_owned()).collect();
+    let config = CampaignConfig {
+        id: CampaignId(1),
+        settings,
+        trunks: Vec::new(),
+    };
+    CampaignPolicy::new(Rulebook::shipped().unwrap(), Arc::new(config))
+}
+
+#[test]
+fn a_campaigns_profiles_add_to_the_rules_of_the_place() {
+    let states = [State::new("PA").unwrap()];
+    let zones = [Zone::named("America/New_York").unwrap()];
+    let facts = facts(&states, &zones);
+    // A Sunday, on which Pennsylvania allows no call.
+    let sunday = "2026-11-22T17:00:00Z";
+    for names in [&[] as &[&str], &["us-ftc"], &["litigation"]] {
+        let (verdict, reasons) = decided(&with_profiles(names), &facts, sunday);
+        assert_ne!(verdict, GateVerdict::Allow, "{names:?}");
+        assert!(
+            reasons.iter().any(|it| it.starts_with("us-pa/")),
+            "{names:?}: {reasons:?}"
+        );
+    }
+    let (_, reasons) = decided(&with_profiles(&["litigation"]), &facts, sunday);
+    assert!(reasons.contains(&"litigation/consent".to_owned()), "{reasons:?}");
+    let (verdict, reasons) = decided(&with_profiles(&["de"]), &facts, sunday);
+    assert_eq!(verdict, GateVerdict::Deny);
+    assert!(
+        reasons.contains(&"paceline/other_country".to_owned()),
+        "{reasons:?}"
+    );
+}
