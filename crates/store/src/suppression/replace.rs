@@ -115,6 +115,7 @@ impl Store {
             hashes,
         };
         self.change_lists(|lists| lists.with(&row.name, Some(loaded)));
+        self.look_at_tasks_again(DOING).await?;
         self.clear_old_versions().await?;
         Ok(row)
     }
@@ -136,8 +137,15 @@ impl Store {
             .await?;
         self.pools.sync().await.map_err(query(DOING))?;
         self.change_lists(|lists| lists.with(name, None));
+        self.look_at_tasks_again(DOING).await?;
         self.clear_old_versions().await?;
         Ok(removed)
+    }
+
+    /// Between the commit of a change and the change in memory, a lease denies by the old lists, and the job that looks at
+    /// the held contacts reads them.
+    async fn look_at_tasks_again(&self, doing: &'static str) -> Result<(), StoreError> {
+        self.write(doing, async |tx| Ok(lists_changed(tx).await?)).await
     }
 
     fn change_lists(&self, change: impl FnOnce(&Lists) -> Lists) {
