@@ -189,8 +189,10 @@ fn hours_without_a_window_on_any_day_are_never_open() {
 
 /// Saturdays and Sundays are open too.
 fn with_profiles(names: &[&str]) -> CampaignPolicy {
-    let mut settings = CampaignSettings::default();
-    settings.hours = CallingHours::always();
+    let mut settings = CampaignSettings {
+        hours: CallingHours::always(),
+        ..CampaignSettings::default()
+    };
     settings.compliance.profiles = names.iter().map(|name| (*name).to_owned()).collect();
     let config = CampaignConfig {
         id: CampaignId(1),
