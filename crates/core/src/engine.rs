@@ -59,6 +59,8 @@ const CATCH_UP: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub struct Engine {
     config: Arc<CampaignConfig>,
+    /// The last change of the settings or trunks.
+    configured_at: Mono,
     rng: ChaCha8Rng,
     active: bool,
     draining: bool,
@@ -166,6 +168,7 @@ impl Engine {
     pub fn new(config: CampaignConfig, seed: u64, mut recovered: crate::input::Recovered, now: Now) -> Self {
         let mut engine = Self {
             config: Arc::new(config),
+            configured_at: Mono::default(),
             rng: ChaCha8Rng::seed_from_u64(seed),
             active: false,
             draining: false,
@@ -215,6 +218,9 @@ impl Engine {
             trunks.iter().any(|t| t.id == *id) || attempts.values().any(|a| a.leg.trunk == *id)
         };
         self.breakers.retain(|id, _| used(id));
+        if *self.config != config {
+            self.configured_at = now.mono;
+        }
         self.config = Arc::new(config);
         self.configure_pacing();
         self.look_for_stranded = true;

@@ -12,7 +12,8 @@ use crate::pbx::{EndedBy, LegEnd, PbxCommand, Progress};
 use crate::time::{Mono, Now, Wall};
 use std::time::Duration;
 
-/// The store's answer that a call is allowed is valid for this long.
+/// The store's answer that a call is allowed is valid for this long after the launch, and only while the settings and trunks are
+/// those that the gate was asked with.
 const PREPARED_MAX: Duration = Duration::from_secs(120);
 
 /// The detail of a leg that was cancelled because of an opt-out.
@@ -42,6 +43,7 @@ impl Engine {
                     && self.active
                     && !self.clock_doubted
                     && now.mono.since(open.leg.launched_at) <= PREPARED_MAX
+                    && open.leg.launched_at >= self.configured_at
                     && self.links_up.contains(&open.leg.pbx)
                     && !self.is_maintained(&open.leg.pbx) =>
             {
@@ -50,7 +52,7 @@ impl Engine {
             Prepared::Allowed => {
                 let end = LegEnd {
                     by: EndedBy::Refused,
-                    detail: "not dialed: its agent was gone, or the link to the PBX was down".to_owned(),
+                    detail: "not dialed: its agent was gone, the link to the PBX was down, or the permission was too old".to_owned(),
                     ..LegEnd::default()
                 };
                 self.leg_over(now, now, attempt, Outcome::Cancelled, end);

@@ -289,6 +289,21 @@ fn an_old_allow_decision_is_not_dialed() {
 }
 
 #[test]
+fn an_allow_decision_over_other_settings_is_not_dialed() {
+    for changed in [true, false] {
+        let (mut rig, attempt) = Rig::with_an_attempt_being_stored();
+        let mut config = (**rig.engine.config()).clone();
+        if changed {
+            config.settings.dialing.ring_timeout_ms += 5_000;
+        }
+        rig.wait(Duration::from_millis(1));
+        rig.engine.configure(rig.now, config);
+        rig.prepared(attempt, Prepared::Allowed);
+        assert_eq!(rig.legs().is_empty(), changed);
+    }
+}
+
+#[test]
 fn a_hang_up_that_no_event_confirms_is_sent_again() {
     let mut rig = Rig::at_work(1);
     let leg = rig.leg();
