@@ -38,9 +38,9 @@ const BURST_RATE_MAX: f64 = 0.28;
 const BURST_LEGS: u32 = 32;
 const BURST_LEGS_MIN: u32 = 20;
 /// False answers from which a trunk is only a standby: their share of the last answers, and their number.
-const FALSE_SHARE_MAX: f64 = 0.4;
+const FALSE_SHARE_MAX: f64 = 0.35;
 const FALSE_MIN: f64 = 3.5;
-const ANSWERS: f64 = 20.0;
+const ANSWERS: f64 = 10.0;
 /// Good legs after which a standby works again: of one that failed, and of one with false answers.
 const GOOD_LEGS: u32 = 11;
 const GOOD_LEGS_FALSE: u32 = 6;
@@ -207,9 +207,8 @@ impl Trial {
         }
     }
 
-    /// A good probe: the next follows as soon as it may.
-    fn good(&mut self) {
-        self.good = self.good.saturating_add(1);
+    /// The trunk may work again: the next probe follows as soon as it may.
+    fn hurry(&mut self) {
         self.wait = PROBE_WAIT;
         if let Some(last) = self.last_probe {
             self.probe_at = self.probe_at.min(last + PROBE_WAIT);
@@ -259,7 +258,8 @@ impl Health {
         }
         match &mut self.state {
             State::Working => self.doubt_leg_at = now + DOUBT_LEG_EVERY,
-            State::Standby(trial) => trial.probed(now, false),
+            // A leg that meets a false answer is lost.
+            State::Standby(trial) => trial.probed(now, trial.cause == Cause::FalseAnswers),
             State::Out(trial) => trial.probed(now, true),
             State::Down => {}
         }
@@ -311,7 +311,7 @@ impl Health {
         self.ringing
             .retain(|(_, rang_at)| now.since(*rang_at) < RINGS_TRULY);
         for _ in self.ringing.len()..before {
-            self.good_leg(now, Cause::FalseAnswers);
+            self.good_leg(now, now, Cause::FalseAnswers);
         }
     }
 
@@ -375,7 +375,8 @@ impl Health {
             }
             State::Out(trial) if dialed_at < trial.since => return false,
             State::Out(mut trial) => {
-                trial.good();
+                trial.good = trial.good.saturating_add(1);
+                trial.hurry();
                 self.state = State::Out(trial);
                 if trial.good >= trial.needed {
                     self.back(now, trial);
@@ -391,7 +392,7 @@ impl Health {
         if self.rates.are_bad() {
             self.demote(now, Cause::FailureRate);
         }
-        self.good_leg(now, Cause::FailureRate);
+        self.good_leg(now, dialed_at, Cause::FailureRate);
         self.doubtful = self.silence.is_doubtful(now);
         true
     }
@@ -424,11 +425,16 @@ impl Health {
         self.state = State::Standby(Trial::new(now, cause, needed * (factor / 2).max(1)));
     }
 
-    fn good_leg(&mut self, now: Mono, of: Cause) {
+    /// A leg shows that the trouble is over, if it was dialed after its discovery.
+    fn good_leg(&mut self, now: Mono, dialed_at: Mono, of: Cause) {
         if let State::Standby(trial) = &mut self.state
             && trial.cause == of
+            && dialed_at >= trial.since
         {
             trial.good = trial.good.saturating_add(1);
+            if trial.good > 1 || of != Cause::FalseAnswers {
+                trial.hurry();
+            }
             if trial.good > trial.needed {
                 self.state = State::Working;
                 (self.rates, self.false_answers) = (Rates::default(), Share::default());
@@ -538,9 +544,10 @@ impl Health {
     }
 
     /// A leg rings.
-    pub(super) fn rings(&mut self, now: Mono, leg: u64) {
+    pub(super) fn rings(&mut self, now: Mono, dialed_at: Mono, leg: u64) {
         if let State::Standby(trial) = &self.state
             && trial.cause == Cause::FalseAnswers
+            && dialed_at >= trial.since
             && self.ringing.len() < 64
         {
             self.ringing.push((leg, now));
@@ -553,12 +560,12 @@ impl Health {
     }
 
     /// An answer is over, and it was false or true. `usual`: the share of false answers of the siblings.
-    pub(super) fn answer_ended(&mut self, now: Mono, is_false: bool, usual: f64) {
+    pub(super) fn answer_ended(&mut self, now: Mono, dialed_at: Mono, is_false: bool, usual: f64) {
         self.false_answers.count(is_false, ANSWERS);
         if is_false {
             self.bad_leg(Cause::FalseAnswers);
         } else {
-            self.good_leg(now, Cause::FalseAnswers);
+            self.good_leg(now, dialed_at, Cause::FalseAnswers);
         }
         let Share { hits, legs } = self.false_answers;
         let expected = usual.clamp(0.02, 1.0) * legs;

@@ -199,7 +199,7 @@ impl Arbiter {
         let dialed_at = self.dialed_at(now, leg, &mut open);
         let verdict = self.taken(now, leg, &open, dialed_at);
         if let Some(slot) = self.slots.get_mut(open.trunk) {
-            slot.health.rings(now, open.serial);
+            slot.health.rings(now, dialed_at, open.serial);
         }
         let delay = Some(now.since(dialed_at));
         self.quality.media(open.trunk, None, None, delay);
@@ -269,8 +269,15 @@ impl Arbiter {
                 self.ended.add(leg);
                 return TrunkVerdict::Unclear;
             }
-            (Some(_), Phase::Answered { at, counted, .. }) => {
-                self.answer_ended(now, &open, result, at, counted);
+            (
+                Some(_),
+                Phase::Answered {
+                    dialed_at,
+                    at,
+                    counted,
+                },
+            ) => {
+                self.answer_ended(now, &open, result, (dialed_at, at), counted);
                 TrunkVerdict::Unclear
             }
             (Some(outcome), Phase::Granted { .. } | Phase::Dialing { .. } | Phase::Ringing { .. }) => {
@@ -373,7 +380,14 @@ impl Arbiter {
         }
     }
 
-    fn answer_ended(&mut self, now: Mono, open: &OpenLeg, result: &LegResult, at: Mono, counted: f64) {
+    fn answer_ended(
+        &mut self,
+        now: Mono,
+        open: &OpenLeg,
+        result: &LegResult,
+        (dialed_at, at): (Mono, Mono),
+        counted: f64,
+    ) {
         let measured = Some(now.since(at)).filter(|talk| !talk.is_zero());
         let is_short = result.talk.or(measured).is_some_and(|talk| talk < TALK_MIN);
         let is_false = match result.outcome {
@@ -413,7 +427,7 @@ impl Arbiter {
         let usual = if answers > 0.0 { hits / answers } else { 0.0 };
         if let Some(slot) = self.slots.get_mut(open.trunk) {
             self.groups.correct(now, slot.group, place.callees, by.connect);
-            slot.health.answer_ended(now, is_false, usual);
+            slot.health.answer_ended(now, dialed_at, is_false, usual);
         }
     }
 }

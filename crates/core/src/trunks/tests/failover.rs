@@ -336,6 +336,27 @@ fn a_trunk_whose_answers_are_false_is_a_standby() {
 }
 
 #[test]
+fn legs_dialed_before_false_answers_were_found_do_not_bring_a_trunk_back() {
+    let mut rig = Rig::trunks(2);
+    let early: Vec<LegId> = (0..20)
+        .map(|n| {
+            let leg = rig.dial_over(n * 10, 1);
+            rig.step(n * 10 + 5, leg, 1, LegStep::Answered);
+            leg
+        })
+        .collect();
+    for n in 0..8 {
+        let leg = rig.dial_over(1_000 + n * 100, 1);
+        rig.talks(1_010 + n * 100, leg, 1, 1_000);
+    }
+    assert_eq!(rig.condition(2_000, 1), Condition::Standby(Cause::FalseAnswers));
+    for leg in early {
+        rig.talks(60_000, leg, 1, 59_000);
+    }
+    assert_eq!(rig.condition(60_000, 1), Condition::Standby(Cause::FalseAnswers));
+}
+
+#[test]
 fn the_same_answer_at_once_to_every_number_is_no_answer_about_any() {
     let mut rig = Rig::trunks(1);
     let mut verdicts = Vec::new();
