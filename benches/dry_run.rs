@@ -71,6 +71,8 @@ async fn measure(
         ..Config::default()
     };
     let app = App::start(&config, Clock::real()).await?;
+    // The client needs it, though it speaks plain HTTP here.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder().no_proxy().build()?;
     let task = json!({"name": "bench", "contact_list_id": 1, "campaign_id": 1});
     let url = format!("http://{}/api/v1/tasks?dry_run=true", app.addr);
