@@ -1,5 +1,5 @@
-//! The REST API as its clients meet it: the real router over a real SQLite store in a folder of its own, with a dialer
-//! that writes down what it is told.
+//! The REST API as a client sees it: the real router over a real SQLite store in a folder of its own, with a fake
+//! dialer that records its commands.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! `paceline doctor` before real Asterisks, most of them wrongly set: each fault is named with its cure.
+//! `paceline doctor` on real Asterisks, most of them badly configured: it names each fault and its cure.
 
 #![allow(
     clippy::unwrap_used,
@@ -31,7 +31,7 @@ async fn office_at(asterisk: &Asterisk, trunks: &[&str]) -> Office {
     office_of(&asterisk.ari_url(), asterisk.password(), trunks).await
 }
 
-/// With phones that answer, and an Asterisk that would notice if they did not.
+/// A lab with phones that answer, and an Asterisk that would notice a lost phone.
 fn lab(version: Version, append: &[(&str, &str)]) -> Lab {
     let options = LabOptions {
         version,
@@ -72,7 +72,7 @@ fn until_phones_are_online(asterisk: &Asterisk) {
 }
 
 #[tokio::test]
-async fn a_pbx_that_is_rightly_set_has_no_fault_and_a_test_call_is_heard() {
+async fn a_correctly_configured_pbx_has_no_fault_and_a_test_call_is_heard() {
     let lab = watchful(LabOptions::default());
     let trunks = ["PJSIP/{number}@carrier", "Local/{number}@from-internal/n"];
     let office = office_at(&lab.asterisk, &trunks).await;
@@ -87,7 +87,7 @@ async fn a_pbx_that_is_rightly_set_has_no_fault_and_a_test_call_is_heard() {
         assert!(text.contains(says) && output.status.success(), "{text}");
         assert!(text.contains("the gate was not asked, as told"), "{text}");
     }
-    // Toll-free: it is in no time zone, so the gate refuses it at any time of the day.
+    // A toll-free number has no time zone, so the gate refuses it at any time of the day.
     let asked = office.doctor(&["--call", "+18005550123", "--trunk", "t1"]);
     let text = String::from_utf8(asked.stdout).unwrap();
     assert!(text.contains("not placed: ") && !asked.status.success(), "{text}");
@@ -308,7 +308,7 @@ async fn a_wrong_clock_is_reported() {
 
 #[tokio::test]
 async fn queues_and_who_takes_their_calls_are_listed() {
-    // As a plain Asterisk and as FreePBX write them.
+    // Queue members as a plain Asterisk and as FreePBX write them.
     let queues = "[general]\n[sales]\nmember => PJSIP/agent-1,0,carl\nmember => PJSIP/agent-9,0,dora\n\
                   [7000]\nmember => Local/5001@from-queue/n,0,emil,hint:5001@ext-local\n\
                   member => Local/5002@from-queue/n,0,fay,hint:5002@ext-local\n[empty]\n";
@@ -385,7 +385,7 @@ async fn queues_and_who_takes_their_calls_are_listed() {
 }
 
 #[tokio::test]
-async fn a_message_that_the_pbx_has_not_and_a_trunk_without_a_caller_id_are_named() {
+async fn a_message_missing_on_the_pbx_and_a_trunk_without_a_caller_id_are_named() {
     let lab = lab(Version::V22, &[]);
     let asterisk = &lab.asterisk;
     let office = office_at(asterisk, &["PJSIP/{number}@carrier"]).await;
@@ -404,7 +404,7 @@ async fn a_message_that_the_pbx_has_not_and_a_trunk_without_a_caller_id_are_name
 #[tokio::test]
 async fn agents_phones_whose_loss_the_pbx_would_not_notice_are_named_or_the_check_for_them_is_explained() {
     for version in [Version::V22, Version::V16] {
-        // The third agent's phone is asked.
+        // Asterisk qualifies only the third agent's phone.
         let pjsip = "\n[asked](endpoint)\naors = asked\n[asked]\ntype = aor\nqualify_frequency = 30\n";
         let lab = Lab::start_with(&LabOptions {
             version,
@@ -454,7 +454,7 @@ async fn a_busy_callee_is_no_fault_of_its_trunk_and_trunks_are_shown_before_the_
         let output = office.doctor(args);
         (String::from_utf8(output.stdout).unwrap(), output.status.success())
     };
-    // Asterisk has trunks, and Paceline knows of none.
+    // Asterisk has trunks, but Paceline has none configured.
     let (told, _) = text(&office_at(&lab.asterisk, &[]).await, &[]);
     assert!(
         told.contains("trunks: Paceline has no trunk on this PBX yet"),

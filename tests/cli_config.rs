@@ -1,4 +1,4 @@
-//! `paceline config check` and the command line's manners, run as people run them.
+//! `paceline config check`, and the help, version and exit codes of the command line, run as a user runs them.
 #![allow(
     clippy::unwrap_used,
     reason = "a test's helpers fail by panicking, as tests do"

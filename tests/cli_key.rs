@@ -1,4 +1,4 @@
-//! `paceline key`: keys that can be made, seen and revoked, and whose secrets are shown once.
+//! `paceline key`: it creates, lists and revokes keys, and shows a secret only once.
 #![allow(
     clippy::unwrap_used,
     reason = "a test's helpers fail by panicking, as tests do"

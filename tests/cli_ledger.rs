@@ -1,4 +1,4 @@
-//! `paceline ledger`: the ledger of a store is checked, proved, exported, and tampered with in the database.
+//! `paceline ledger`: it checks, proves and exports the ledger of a store, and finds changes made in the database.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -59,7 +59,7 @@ struct Made {
     attempt: AttemptId,
 }
 
-/// A ledger with some hundred entries, three checkpoints, and one attempt.
+/// A ledger with several hundred entries, three checkpoints, and one attempt.
 async fn made() -> Made {
     let folder = tempfile::tempdir().unwrap();
     let config = Config {
@@ -303,7 +303,7 @@ async fn a_new_key_is_signed_in_by_the_old_one_at_the_next_start() {
         "the old key signs everything up to the change"
     );
     assert!(last.is_signed_by(&old));
-    // The process may end anywhere: between the file and the table, or before anything else is signed.
+    // The process may end after it wrote the file and before it wrote the table, or before it signs anything else.
     let url = format!("sqlite:{}", folder.join("paceline.db").display());
     let database = sqlx::SqlitePool::connect(&url).await.unwrap();
     let cut = format!("DELETE FROM ledger_checkpoints WHERE size = {signed_in}");
@@ -329,7 +329,7 @@ async fn a_new_key_is_signed_in_by_the_old_one_at_the_next_start() {
     assert_eq!(all.len(), 2);
     let proof = ledger(&folder, &["prove", &made.attempt.0.to_string()]);
     check_proofs(&proof.stdout, &all, Some(&kept)).unwrap();
-    // Somebody puts a key of their own in place of the log's.
+    // An attacker replaces the key of the log with another key.
     let strange = "11".repeat(32);
     std::fs::write(folder.join("paceline.db.ledger-key"), &strange).unwrap();
     std::fs::write(folder.join("paceline.db.ledger-key.old"), &strange).unwrap();
@@ -340,7 +340,7 @@ async fn a_new_key_is_signed_in_by_the_old_one_at_the_next_start() {
     assert!(matches!(error, VerifyError::Broken(_)), "{error}");
 }
 
-/// Changes the database as somebody with its password could, and puts each change back.
+/// Changes the database as an attacker with its password could, and reverts each change.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_broken_entry_is_named() {
     let made = made().await;
@@ -407,7 +407,7 @@ async fn the_first_broken_entry_is_named() {
         run(restore).await;
     }
     verify(&made.store, &made.keys).await.unwrap();
-    // Somebody changes an entry and its hash, and has no key.
+    // An attacker without the key changes an entry and its hash.
     run("UPDATE ledger_bundles SET entries = x'00' || substr(entries, 2 + unicode(substr(entries, 1, 1))) WHERE first = 0; \
          UPDATE ledger_tiles SET hashes = zeroblob(32) || substr(hashes, 33) WHERE level = 0 AND number = 0")
         .await;

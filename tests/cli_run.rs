@@ -1,4 +1,4 @@
-//! `paceline serve` and `paceline demo` as processes: what they show, what they serve, how they stop.
+//! `paceline serve` and `paceline demo` as processes: what they print, what they serve, and how they stop.
 #![allow(
     clippy::unwrap_used,
     reason = "a test's helpers fail by panicking, as tests do"
@@ -48,7 +48,7 @@ impl Paceline {
         assert!(sent.unwrap().success());
     }
 
-    /// Its exit status and the rest of its standard error.
+    /// Waits for the end. Returns the exit status and the rest of standard error.
     fn wait(mut self) -> (ExitStatus, String) {
         let rest: Vec<String> = self.err.iter().collect();
         (self.child.wait().unwrap(), rest.join("\n"))
@@ -74,7 +74,7 @@ fn lines(stream: impl Read + Send + 'static) -> Receiver<String> {
     receiver
 }
 
-/// The first line of which `find` makes something.
+/// The result of `find` for the first line for which it is not `None`.
 fn await_line<T>(lines: &Receiver<String>, find: impl Fn(&str) -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     let mut seen = Vec::new();
@@ -180,7 +180,7 @@ fn a_demo_dials_and_ends_with_a_summary_that_adds_up() {
 #[test]
 fn a_second_signal_stops_at_once_and_leaves_conversations_up() {
     let folder = tempfile::tempdir().unwrap();
-    // So slow that conversations go on for longer than the test waits.
+    // The demo runs so slowly that conversations last longer than the test waits.
     let args = [
         "demo",
         "--for",
@@ -229,7 +229,7 @@ fn a_second_serve_on_one_store_is_refused_with_the_name_of_the_first_and_other_c
         said.contains("another Paceline serves this store: host ") && said.contains(&holder),
         "{said}"
     );
-    // Whatever reads or imports may run beside it.
+    // Commands that read the store or import contacts may run beside `serve`.
     std::fs::write(folder.path().join("c.csv"), "phone\n+12025550123\n").unwrap();
     for args in [
         ["key", "create", "a", "--role", "write"].as_slice(),
@@ -239,7 +239,7 @@ fn a_second_serve_on_one_store_is_refused_with_the_name_of_the_first_and_other_c
         let (status, said) = Paceline::start(folder.path(), args).wait();
         assert!(status.success(), "{args:?} {said}");
     }
-    // The lock dies with its process, however that dies.
+    // The lock ends with its process, even if the process is killed.
     first.signal("-KILL");
     first.wait();
     let next = Paceline::start(folder.path(), &["serve"]);

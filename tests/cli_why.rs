@@ -1,4 +1,4 @@
-//! `paceline why`: from the store if nothing runs, with bad input too.
+//! `paceline why` if no Paceline runs: it answers from the store, and gives an error for bad input.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,

@@ -1,4 +1,5 @@
-//! The fuzz targets' corpora, as they are and damaged at random, with the ordinary compiler: `fuzz/` needs a nightly one.
+//! Runs the fuzz targets on their corpora, unchanged and damaged at random, with the stable compiler. `fuzz/` needs a
+//! nightly compiler.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -96,7 +97,7 @@ fn damaged(seed: &[u8], damages: &[Damage]) -> Vec<u8> {
 }
 
 #[test]
-fn every_file_of_the_corpora_is_read_or_complained_of() {
+fn every_file_of_the_corpora_is_read_or_gives_an_error() {
     seeds("tests/data/import")
         .iter()
         .for_each(|seed| contacts::check(seed));
@@ -112,11 +113,11 @@ fn every_file_of_the_corpora_is_read_or_complained_of() {
 }
 
 proptest! {
-    // PROPTEST_CASES asks for more.
+    // PROPTEST_CASES raises this number.
     #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases.max(2_000)))]
 
     #[test]
-    fn damaged_contact_files_are_read_or_complained_of(
+    fn damaged_contact_files_are_read_or_give_an_error(
         seed in any::<prop::sample::Index>(),
         damages in prop::collection::vec(damage(), 1..6),
     ) {
@@ -125,7 +126,7 @@ proptest! {
     }
 
     #[test]
-    fn damaged_events_are_read_or_complained_of(
+    fn damaged_events_are_read_or_give_an_error(
         seed in any::<prop::sample::Index>(),
         damages in prop::collection::vec(damage(), 1..6),
     ) {
@@ -134,7 +135,7 @@ proptest! {
     }
 
     #[test]
-    fn damaged_configurations_are_read_or_complained_of(
+    fn damaged_configurations_are_read_or_give_an_error(
         seed in any::<prop::sample::Index>(),
         damages in prop::collection::vec(damage(), 1..6),
     ) {
@@ -143,7 +144,7 @@ proptest! {
     }
 
     #[test]
-    fn damaged_calls_and_rules_are_answered_or_complained_of(
+    fn damaged_calls_and_rules_are_answered_or_give_an_error(
         seed in any::<prop::sample::Index>(),
         damages in prop::collection::vec(damage(), 1..6),
     ) {
@@ -151,7 +152,7 @@ proptest! {
         gate::check(&damaged(seed.get::<Vec<u8>>(&seeds), &damages));
     }
     #[test]
-    fn damaged_trunks_and_legs_are_answered_or_complained_of(
+    fn damaged_trunks_and_legs_are_answered_or_give_an_error(
         seed in any::<prop::sample::Index>(),
         damages in prop::collection::vec(damage(), 1..6),
     ) {

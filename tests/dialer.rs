@@ -86,7 +86,7 @@ async fn dialer_on(
     )
 }
 
-/// `contacts` numbers, all of which the trunk carries, and `agents` agents ready to work.
+/// `contacts` numbers without any trunk failure, and `agents` agents who are ready.
 async fn rig(contacts: i64, agents: i64) -> Rig {
     rig_in(Mode::Progressive, contacts, agents).await
 }
@@ -228,10 +228,10 @@ const OPEN: &str = "SELECT count(*) FROM attempts WHERE ended_at_ms IS NULL";
 
 #[tokio::test]
 async fn every_contact_of_a_task_is_dialed_once_and_ends_with_an_outcome() {
-    // A contact whom the trunk did not carry is due again in half an hour.
+    // After a trunk failure the contact is due again in half an hour, so this rig runs faster.
     let rig = rig_at(4.0 * SPEED, Mode::Progressive, 200, 10, SimConfig::default()).await;
     rig.wait_until(DONE, 200).await;
-    // Which the PBX would not place, or the trunk did not carry: these spend no try.
+    // Calls that the PBX refused or that the trunk failed. They use up no retry.
     let refused = rig
         .count(
             "SELECT count(*) FROM attempts a JOIN legs l ON l.attempt_id = a.id \
@@ -262,7 +262,7 @@ async fn every_contact_of_a_task_is_dialed_once_and_ends_with_an_outcome() {
 
 #[tokio::test]
 async fn a_predictive_campaign_shows_its_decisions_and_keeps_its_learnt_rates() {
-    // Decisions are kept for an hour of the rig's time, so the run must be shorter on a slow machine too.
+    // Decisions are kept for one hour of the rig's time, so the run must be shorter than that, also on a slow machine.
     let rig = rig_in(Mode::Predictive, 100, 5).await;
     rig.wait_until(DONE, 100).await;
     let decisions = rig.dialer.decisions(CAMPAIGN, 18_000);
@@ -271,7 +271,7 @@ async fn a_predictive_campaign_shows_its_decisions_and_keeps_its_learnt_rates() 
     assert_eq!(i64::from(launched), attempts, "every call was decided on");
     let ticks: u32 = decisions.iter().map(|d| d.ticks).sum();
     assert!(ticks > launched && decisions.len() < ticks as usize, "{ticks}");
-    // Whether a call is launched ahead among so few depends on how long people talk in this run.
+    // With so few calls, the length of the conversations in this run decides whether a call is launched ahead.
     let ahead = |d: &Decision| d.report.mode == EffectiveMode::Predictive;
     assert!(
         decisions.iter().any(ahead),
@@ -307,7 +307,7 @@ async fn every_step_of_a_call_is_an_event_that_agrees_with_the_store() {
         }
     }
     assert!(agents_told > 0 && links <= 1, "{agents_told} {links}");
-    // Those that were dialed before the reader began lack their first steps.
+    // The first steps of calls that were dialed before the reader began are missing.
     let whole = |steps: &&Vec<CallStep>| steps.first() == Some(&CallStep::Dialing);
     assert!(steps.values().filter(whole).count() >= 20);
     for (attempt, steps) in &steps {
@@ -355,7 +355,7 @@ async fn a_pause_that_cannot_be_read_at_first_reaches_the_engine() {
     rig.run("ALTER TABLE campaign_trunks RENAME TO hidden").await;
     rig.run("UPDATE campaigns SET state = 'paused'").await;
     let telling = rig.dialer.campaign_changed(CAMPAIGN);
-    // It goes on after its caller has gone.
+    // The dialer continues to read the campaign after this call has timed out.
     let _ = tokio::time::timeout(Duration::from_millis(200), telling).await;
     rig.run("ALTER TABLE hidden RENAME TO campaign_trunks").await;
     let until = Instant::now() + Duration::from_secs(30);
@@ -368,7 +368,7 @@ async fn a_pause_that_cannot_be_read_at_first_reaches_the_engine() {
 }
 
 #[tokio::test]
-async fn a_pbx_that_is_not_configured_any_more_strands_no_call_and_no_agent() {
+async fn a_pbx_that_is_no_longer_configured_leaves_no_open_call_and_no_agent_logged_in() {
     let rig = rig(100, 5).await;
     let talking_and_over = "SELECT count(CASE WHEN ended_at_ms IS NULL AND connected_at_ms > 0 THEN 1 END) > 0 \
         AND count(ended_at_ms) > 0 FROM attempts";
@@ -380,7 +380,7 @@ async fn a_pbx_that_is_not_configured_any_more_strands_no_call_and_no_agent() {
          SELECT 'lost', id, 1, 'main', 'running', 0 FROM attempts WHERE ended_at_ms IS NOT NULL LIMIT 1",
     )
     .await;
-    // One of them had answered, and no agent was there yet.
+    // A callee had answered, and no agent was connected yet.
     rig.run("UPDATE attempts SET connected_at_ms = NULL, agent_id = NULL WHERE ended_at_ms IS NULL AND connected_at_ms > 0")
         .await;
     let clock = Clock::with_speed(SPEED);
@@ -393,11 +393,11 @@ async fn a_pbx_that_is_not_configured_any_more_strands_no_call_and_no_agent() {
         WHERE a.outcome = 'unknown' AND l.detail LIKE '%no longer configured%'";
     assert!(rig.count(unknown).await > 0);
     assert_eq!(next.campaign_of(AgentId(1)), None);
-    // Who was connected past the two seconds counts as well, as on a busy machine some are.
+    // A callee who was connected after more than 2 s counts as well. On a busy machine this happens.
     let abandoned = "SELECT count(*) FROM attempts WHERE abandoned_at_ms IS NOT NULL OR connected_at_ms > answered_at_ms + 2000 \
         OR connected_at_ms IS NULL AND answered_at_ms IS NOT NULL \
           AND (outcome IN ('abandoned', 'unknown') OR outcome = 'answered' AND ended_at_ms > answered_at_ms + 2000)";
-    // As soon as the live picture is drawn.
+    // Waits for the first live state.
     let account = async {
         loop {
             let live = next.live(CAMPAIGN).expect("it runs");
@@ -447,7 +447,7 @@ async fn an_agent_whose_phone_declines_is_paused_and_the_reason_is_shown_and_cou
     rig.dialer.stop().await;
 }
 
-/// Rows that another program, or an earlier version, wrote.
+/// Another program, or an earlier version, wrote these rows.
 #[tokio::test]
 async fn rows_that_cannot_be_dialed_stop_neither_the_start_nor_the_other_rows() {
     let rig = rig(20, 2).await;

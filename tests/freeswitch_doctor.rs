@@ -1,6 +1,6 @@
-//! `paceline doctor` before real FreeSWITCHes, most of them wrongly set: each fault is named with its cure.
+//! `paceline doctor` on real FreeSWITCHes, most of them badly configured: it names each fault and its cure.
 //!
-//! Where there is no FreeSWITCH all of it is skipped, and says so on stderr.
+//! If no FreeSWITCH is installed, all tests are skipped, and each says so on stderr.
 
 #![allow(
     clippy::unwrap_used,
@@ -28,7 +28,7 @@ async fn office_at(freeswitch: &FreeSwitch, trunks: &[&str]) -> Office {
     office_of(&freeswitch.address(), freeswitch.password(), trunks).await
 }
 
-/// A PBX whose configuration has each first text replaced by the second.
+/// A PBX in whose configuration, for each pair, the second text replaces the first.
 fn freeswitch(what: &str, changes: &[(&str, &str)]) -> Option<FreeSwitch> {
     FreeSwitch::program_or_skip(what)?;
     let mut freeswitch = FreeSwitch::start(&FreeSwitchOptions {
@@ -57,7 +57,7 @@ fn change(freeswitch: &FreeSwitch, changes: &[(&str, &str)]) {
 const TRUNK: &str = "sofia/gateway/carrier/{number}";
 
 #[tokio::test]
-async fn a_pbx_that_is_rightly_set_has_no_fault_and_a_test_call_is_heard() {
+async fn a_correctly_configured_pbx_has_no_fault_and_a_test_call_is_heard() {
     let what = "a_switch_that_is_rightly_set_has_no_fault_and_a_test_call_is_heard";
     if FreeSwitch::program_or_skip(what).is_none() {
         return;
@@ -159,7 +159,7 @@ async fn no_server_a_wrong_port_a_wrong_password_and_an_access_list_are_told_apa
         ],
     );
     freeswitch.api("reloadacl").unwrap();
-    // Its answer may not come: this takes the connection away that it came by.
+    // The answer may be lost, because this command closes the connection that it would come on.
     drop(freeswitch.api("bgapi reload mod_event_socket"));
     let office = office_at(&freeswitch, &[TRUNK]).await;
     let deadline = Instant::now() + Duration::from_secs(20);
@@ -250,7 +250,7 @@ async fn trunks_agents_and_codecs_that_do_not_meet_are_named() {
 }
 
 #[tokio::test]
-async fn a_pbx_that_takes_no_calls_is_found_out() {
+async fn a_pbx_that_takes_no_calls_is_reported() {
     let what = "a_switch_that_takes_no_calls_is_found_out";
     let Some(freeswitch) = freeswitch(what, &[]) else {
         return;
@@ -285,7 +285,7 @@ async fn an_event_socket_that_is_open_to_all_and_recordings_that_cannot_be_writt
     let Some(freeswitch) = freeswitch(what, &[]) else {
         return;
     };
-    // What is on disk counts for the next reload.
+    // FreeSWITCH uses the files on disk at its next reload.
     change(
         &freeswitch,
         &[
@@ -301,7 +301,7 @@ async fn an_event_socket_that_is_open_to_all_and_recordings_that_cannot_be_writt
     let folder = freeswitch.recordings_dir();
     std::fs::remove_dir(&folder).unwrap();
     let office = office_at(&freeswitch, &[TRUNK]).await;
-    // A missing folder is made by the PBX itself.
+    // The PBX itself creates a missing folder.
     insta::assert_snapshot!(office.complaints(), @r#"
     exit 0
       look  event_socket.conf: has the well-known default password; has no `apply-inbound-acl`
@@ -372,7 +372,7 @@ async fn an_old_version_and_a_clock_that_is_behind_are_reported() {
         return;
     };
     let port = through(freeswitch.ports().event_socket, |bytes| {
-        // The first digits of its time and some of its version are others: `1.11.2` becomes `1.01.9`.
+        // Changes the first digits of the PBX's time, and its version: `1.11.2` becomes `1.01.9`.
         let now = jiff::Timestamp::now().as_second().to_string();
         let (now, version) = (&now.as_bytes()[..5], b"FreeSWITCH Version 1.11.");
         if let Some(at) = bytes.windows(5).position(|w| w == now) {
@@ -405,7 +405,7 @@ async fn the_configurations_that_users_are_given_are_what_the_doctor_wants() {
     let conf = freeswitch.folder().join("conf");
     let event_socket = freeswitch.ports().event_socket.to_string();
 
-    // The whole small one, but for ports and the password.
+    // The complete small configuration, with the lab's ports and password.
     let ours = std::fs::read_to_string(conf.join("vars.xml")).unwrap();
     let value = |name: &str| {
         let (_, after) = ours.split_once(&format!("data=\"{name}=")).unwrap();
@@ -432,7 +432,7 @@ async fn the_configurations_that_users_are_given_are_what_the_doctor_wants() {
     office.hire("dora", "agent-4").await;
     assert_eq!(office.complaints(), "exit 0\n");
 
-    // The smallest one, in the place of the lab's own.
+    // The smallest configuration replaces the lab's own.
     let smallest = std::fs::read_to_string(given.join("existing/event_socket.conf.xml")).unwrap();
     let smallest = smallest
         .replace("\"8021\"", &format!("\"{event_socket}\""))
@@ -497,7 +497,7 @@ async fn agents_phones_whose_loss_the_pbx_would_not_notice_are_named_or_the_chec
       look  agents' phones: `user/agent-1`: FreeSWITCH keeps a leg whose phone sends no audio any more (no `media_timeout`): while Paceline is stopped nobody ends it, and an agent whose phone loses its power counts as free for 9 to 12 s, or for hours if the phone sends no audio in silence, and is given callees
             cure: in the directory begin the parameter `dial-string` of the agents with `[media_timeout=60000]` (milliseconds), then `reloadxml`; before FreeSWITCH 1.10 write `rtp-timeout-sec` into their SIP profile; switch silence suppression off on the phones
     "#);
-    // As the advice has it.
+    // Follow the cure that the doctor gives.
     let dial = "${sofia_contact(";
     change(
         &freeswitch,

@@ -17,7 +17,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 use told::{contacts, told_of};
 
-/// Nobody sits at a terminal, so `--yes` says that the numbers are wanted.
+/// There is no terminal, so `--yes` confirms the import.
 fn import(folder: &Path, args: &[&str]) -> Output {
     let asks = !["--stage", "--publish", "--cancel"]
         .iter()
@@ -39,7 +39,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// The report without what differs from run to run.
+/// The report without the values that differ from run to run.
 fn timeless(report: &[u8]) -> String {
     let report = text(report);
     let cut = |line: &str| line.split(", in ").next().unwrap_or_default().to_owned();
@@ -126,7 +126,7 @@ fn an_import_of_nothing_fails_and_makes_no_list() {
     ");
 }
 
-/// What a person is told of each file that is wrong in its own way, with the contacts that came of it.
+/// Each file is wrong in its own way. The snapshot has the messages to the user and the imported contacts.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_ugly_file_gets_a_clear_answer() {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/import");
@@ -210,7 +210,7 @@ fn explicit_settings_of_a_file_are_followed() {
     }
 }
 
-/// What is told, and the numbers that are stored.
+/// The messages of an import, and the numbers in the store.
 async fn imported(args: &[&str]) -> (String, Vec<String>) {
     let folder = tempfile::tempdir().unwrap();
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/import");
@@ -358,7 +358,7 @@ fn an_import_can_be_staged_then_published_or_cancelled() {
 }
 
 #[test]
-fn without_a_terminal_nothing_becomes_visible_before_somebody_says_yes() {
+fn without_a_terminal_nothing_becomes_visible_before_the_user_confirms() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("contacts.csv"), MESSY).unwrap();
     for args in [["--list", "spring"].as_slice(), &["--list", "autumn", "--json"]] {
@@ -373,13 +373,13 @@ fn without_a_terminal_nothing_becomes_visible_before_somebody_says_yes() {
     assert_eq!(text(&published.stdout), "They are in contact list 1.\n");
 }
 
-/// A file of rows with numbers that are all different.
+/// A file of `rows` rows, each with another number.
 fn many(folder: &Path, rows: u32) -> File {
     let path = folder.join("many.csv");
     let mut file = std::io::BufWriter::new(File::create(&path).unwrap());
     file.write_all(b"number,name\n").unwrap();
     for n in 0..rows {
-        // In an order that is not that of the numbers.
+        // The rows are not sorted by number.
         let n = n * 7_919 % 1_000_000;
         writeln!(file, "+1202{:07},Contact {n}", 2_000_000 + n).unwrap();
     }
@@ -509,7 +509,7 @@ async fn the_shipped_contacts_are_all_imported_with_their_zone_and_city() {
 #[test]
 fn an_interrupted_command_prints_how_to_resume_and_can_be_resumed() {
     use std::io::BufRead as _;
-    // Enough for some seconds.
+    // Enough rows for an import of some seconds.
     const ROWS: u32 = if cfg!(debug_assertions) { 100_000 } else { 900_000 };
     let folder = tempfile::tempdir().unwrap();
     drop(many(folder.path(), ROWS));
@@ -555,7 +555,7 @@ fn a_first_contact_is_never_taken_for_a_header() {
         );
         assert!(!told.contains("2025550100"), "{told}");
     }
-    // What kind of number it is does not make a row the header.
+    // A word for the kind of number (`mobile`) does not make a row a header.
     write("Who,Where,Kind\nA. Example,+12025550100,mobile\nB. Example,+12025550101,mobile\n");
     let refused = import(folder.path(), &["a.csv", "--list", "a"]);
     let told = text(&refused.stderr);
@@ -569,7 +569,7 @@ fn a_first_contact_is_never_taken_for_a_header() {
     );
     let told = text(&taken.stdout);
     assert!(told.contains("2 rows = 2 imported"), "{told}");
-    // A mark of the encoding that was written twice is no part of a name.
+    // A byte order mark that was written twice is not part of a column's name.
     write("\u{feff}\u{feff}Phone,\u{200b}City\n+12025550100,x\n");
     let taken = import(folder.path(), &["a.csv", "--list", "b"]);
     let told = text(&taken.stdout);

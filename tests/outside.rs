@@ -1,4 +1,4 @@
-//! The outside check against a service that works, and one that breaks in every way that a service can.
+//! The outside check, with a service that works and with a service that fails in many ways.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -46,11 +46,11 @@ fn number(n: usize) -> E164 {
     E164::new(&format!("+1202555{:04}", 100 + n)).unwrap()
 }
 
-/// In service, vacant, switched off, suspended.
+/// Numbers in service, vacant, switched off and suspended.
 const FOUR: [usize; 4] = [0, 1, 2, 3];
 
 impl Rig {
-    /// A task with these numbers runs. Waits are a fiftieth of their length.
+    /// Starts a task with these numbers. Time runs 50 times as fast.
     async fn new(numbers: &[usize]) -> Self {
         let clock = Clock::with_speed(50.0);
         let service = Service::start(clock).await;
@@ -126,7 +126,7 @@ impl Rig {
         OutsideChecks::new(store, self.clock, events, &self.metrics, client, &self.config)
     }
 
-    /// Runs the job at its own pace until it is as expected.
+    /// Runs the job at its own intervals until `is_so` is true.
     async fn run(&self, job: &mut OutsideChecks, mut is_so: impl AsyncFnMut(&Self) -> bool) {
         let running = async {
             while !is_so(self).await {
@@ -237,7 +237,7 @@ async fn nothing_is_asked_twice_before_its_answer_expires() {
     rig.run_to_the_end(&mut job).await;
     let later = rig.campaign("later", true).await;
     rig.task(later, &[0, 1, 4]).await;
-    // A new process, too.
+    // A new process does not ask again either.
     let mut job = rig.job();
     rig.run_to_the_end(&mut job).await;
     job.run_once().await.unwrap();
@@ -360,7 +360,7 @@ async fn numbers_without_a_usable_answer_wait_and_do_not_hold_up_the_others() {
 }
 
 #[tokio::test]
-async fn a_process_killed_between_request_and_storing_asks_again_and_has_let_nobody_through() {
+async fn a_process_killed_before_it_stores_an_answer_asks_again_and_allows_no_call_before() {
     let rig = Rig::new(&[0]).await;
     rig.sql(
         "CREATE TRIGGER slow BEFORE INSERT ON outside_answers BEGIN \
@@ -368,7 +368,7 @@ async fn a_process_killed_between_request_and_storing_asks_again_and_has_let_nob
     )
     .await;
     let mut job = rig.job();
-    // The request has been answered or will be, and nothing is stored yet: the process ends here.
+    // The process ends here: the service has the request, and the store has no answer yet.
     tokio::select! {
         stored = job.run_once() => panic!("{stored:?}"),
         () = rig.service.has_read(1) => {}

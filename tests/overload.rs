@@ -1,6 +1,6 @@
-//! The store stands still, is slow, or the whole process does; then all is well again. Agents are served meanwhile,
-//! nothing is lost, and dialing is back at its full rate within seconds. In the ordinary tests with 300 agents;
-//! `scripts/prove overload` with 1,000, and two minutes of it.
+//! The store hangs or is slow, or the whole process hangs; then the trouble ends. Agents are served meanwhile, nothing
+//! is lost, and dialing is back at its full rate within seconds. The ordinary tests use 300 agents;
+//! `scripts/prove overload` uses 1,000 agents and a trouble of two minutes.
 
 #![allow(
     clippy::unwrap_used,
@@ -36,20 +36,20 @@ mod support;
 
 const PBX: &str = "main";
 
-/// How much of it.
+/// The size of the test and its limits.
 struct Scale {
     agents: u32,
     contacts: u32,
     speed: f64,
-    /// Rates are measured over so long. It must hold some calls of each agent's.
+    /// Rates are measured over this time. Each agent must have several calls in it.
     window: Duration,
-    /// And is back after the end of each trouble within so long.
+    /// After each trouble, every agent must have a call again within this time.
     back_within: Duration,
-    /// With this part of it at least.
+    /// The least share of the full rate after each trouble, 0 to 1.
     least: f64,
 }
 
-/// Small enough for a machine on which other tests run, and for a build without optimisation: what is checked there is
+/// Small enough for a machine on which other tests run, and for a build without optimisation. There the test checks
 /// that dialing comes back, not how fast the machine is.
 const SHORT: Scale = Scale {
     agents: 300,
@@ -76,7 +76,7 @@ fn scale() -> Scale {
     if is_full() { FULL } else { SHORT }
 }
 
-/// The order and the length of troubles are drawn from it.
+/// The seed for the order and the length of the troubles.
 fn seed() -> u64 {
     let given = std::env::var("PACELINE_SEED").ok();
     let seed = given.map_or_else(rand::random, |seed| {
@@ -86,7 +86,7 @@ fn seed() -> u64 {
     seed
 }
 
-/// As `paceline serve` has it: one thread that rests between two wakings.
+/// The same runtime as in `paceline serve`: one thread that rests between two wake-ups.
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread()
         .on_thread_park(wakings::between_wakings())
@@ -104,11 +104,11 @@ struct Centre {
     campaign: CampaignId,
     agents: Vec<AgentId>,
     scale: Scale,
-    /// Before any trouble.
+    /// The load before any trouble.
     full: Load,
 }
 
-/// How much is dialed.
+/// The rate of dialing.
 #[derive(Clone, Copy, Default)]
 struct Load {
     attempts_per_s: f64,
@@ -234,7 +234,7 @@ impl Centre {
         self.db.count("SELECT count(*) FROM attempts").await
     }
 
-    /// One window of dialing.
+    /// Measures the load over one window.
     async fn load(&self) -> Load {
         let (before, from) = (self.attempts().await, Instant::now());
         let (mut in_flight, mut samples) = (0, 0);
@@ -250,7 +250,7 @@ impl Centre {
         }
     }
 
-    /// Until calls end as often as they begin.
+    /// Waits until calls end as often as they begin.
     async fn warm_up(&mut self) {
         let half = usize::try_from(self.scale.agents / 2).unwrap();
         until("half of the agents have been busy", async || {
@@ -268,7 +268,7 @@ impl Centre {
         );
     }
 
-    /// While the store stands still an agent's requests are answered, and everybody is told what is wrong.
+    /// While the store hangs, agents' requests are answered, and the live state and the metrics report the fault.
     async fn is_served_and_told(&self) {
         until("it is told that the store cannot write", async || {
             let told = self
@@ -292,7 +292,7 @@ impl Centre {
         }
     }
 
-    /// Every agent has a call again, and goes on having calls.
+    /// Waits until the agents have calls again, and checks that dialing is back at its rate.
     async fn is_back(&self, what: &str) {
         let over = Instant::now();
         let before = self.attempts().await;
@@ -337,7 +337,7 @@ impl Centre {
         );
     }
 
-    /// Another process keeps everybody from writing.
+    /// Another process locks the store, so nothing can be written.
     async fn locked(&self, length: Duration) {
         let blocked = self.db.block_writing().await;
         let from = Instant::now();
@@ -349,7 +349,7 @@ impl Centre {
         self.is_back(&format!("locked for {} s", length.as_secs())).await;
     }
 
-    /// Every transaction waits some 50 ms for its turn.
+    /// Every transaction waits about 50 ms for the store.
     async fn slow(&self, length: Duration) {
         let (from, before) = (Instant::now(), self.attempts().await);
         while from.elapsed() < length {
@@ -368,13 +368,13 @@ impl Centre {
         self.is_back("slow").await;
     }
 
-    /// The whole process stands still, and its clocks jump.
+    /// The whole process hangs, and afterwards its clocks jump.
     async fn frozen(&self, length: Duration) {
         std::thread::sleep(length);
         self.is_back(&format!("frozen for {} s", length.as_secs())).await;
     }
 
-    /// Nothing was lost: every attempt has an end, every contact its place, and nobody was abandoned.
+    /// Checks that nothing was lost: attempts have an end, contacts have a valid state, and no call was abandoned.
     async fn end(self) {
         self.dialer.drain().await;
         for (rule, broken) in [

@@ -1,5 +1,5 @@
-//! Paceline dies without a word, again and again, with the PBX's link cut in between; each next run takes over from
-//! the store and the PBX, and nothing is lost or dialed twice. Real dialer, real store, simulated PBX that lives on.
+//! Paceline is killed several times, and the link to the PBX is cut in between. Each next run takes over from the store
+//! and the PBX; nothing is lost or dialed twice. Real dialer, real store; the simulated PBX keeps running.
 
 #![allow(
     clippy::unwrap_used,
@@ -36,7 +36,7 @@ const SPEED: f64 = 100.0;
 const CAMPAIGN: CampaignId = CampaignId(1);
 const CONTACTS: i64 = 200;
 const AGENTS: i64 = 12;
-/// How many contacts are done when a run dies.
+/// How many contacts are done when each run is killed.
 const DEATHS: [i64; 4] = [15, 50, 90, 140];
 
 fn runtime() -> Runtime {
@@ -117,7 +117,7 @@ async fn start(url: &str, clock: Clock, handle: PbxHandle) -> Dialer {
     .expect("it starts")
 }
 
-/// Every agent who is not at work goes to work.
+/// Logs in every agent who is not logged in, and makes them ready.
 async fn all_to_work(dialer: &Dialer) {
     let at_work: BTreeMap<AgentId, AgentState> = dialer
         .live(CAMPAIGN)
@@ -159,7 +159,7 @@ async fn count(rows: &SqlitePool, sql: &'static str) -> i64 {
 
 const DONE: &str = "SELECT count(*) FROM task_contacts WHERE state = 'done'";
 
-/// Works on until so many contacts are done.
+/// Keeps the agents working until `done` contacts are done.
 async fn work_until(dialer: &Dialer, rows: &SqlitePool, done: i64) {
     let until = Instant::now() + Duration::from_secs(120);
     while count(rows, DONE).await < done {
@@ -174,7 +174,7 @@ async fn work_until(dialer: &Dialer, rows: &SqlitePool, done: i64) {
 }
 
 #[test]
-fn a_paceline_that_dies_again_and_again_loses_nothing_and_dials_nothing_twice() {
+fn a_paceline_that_is_killed_repeatedly_loses_nothing_and_dials_nothing_twice() {
     let folder = tempfile::tempdir().expect("a folder");
     let url = format!("sqlite:{}", folder.path().join("paceline.db").display());
     let clock = Clock::with_speed(SPEED);
@@ -210,7 +210,7 @@ fn a_paceline_that_dies_again_and_again_loses_nothing_and_dials_nothing_twice() 
             }
             work_until(&dialer, &rows, done).await;
         });
-        // Kills every task where it stands.
+        // Kills every task at once, wherever it is.
         run.shutdown_background();
     }
     let control = control.expect("a PBX");
@@ -230,7 +230,7 @@ fn a_paceline_that_dies_again_and_again_loses_nothing_and_dials_nothing_twice() 
     });
 }
 
-/// A driver that dies with every call that it is to place: the store has the attempt, and the PBX never hears of it.
+/// A driver that drops every command to call a contact: the store has the attempt, and the PBX never gets the call.
 fn that_places_nothing(handle: PbxHandle) -> PbxHandle {
     let (commands, mut asked) = mpsc::channel(COMMANDS_WAITING_MAX);
     let placed = handle.commands;
@@ -245,7 +245,7 @@ fn that_places_nothing(handle: PbxHandle) -> PbxHandle {
 }
 
 #[test]
-fn a_stored_attempt_that_was_never_originated_spends_no_try_and_is_called_again_on_request() {
+fn a_stored_attempt_that_was_never_originated_uses_no_retry_and_is_called_again_on_request() {
     let folder = tempfile::tempdir().expect("a folder");
     let url = format!("sqlite:{}", folder.path().join("paceline.db").display());
     let clock = Clock::with_speed(SPEED);
@@ -267,7 +267,7 @@ fn a_stored_attempt_that_was_never_originated_spends_no_try_and_is_called_again_
         wait_for(&rows, "SELECT count(*) FROM attempts", AGENTS).await;
         control
     });
-    // Kills every task where it stands.
+    // Kills every task at once, wherever it is.
     dying.shutdown_background();
     watching.block_on(async {
         let dialer = start(&url, clock, control.attach()).await;
@@ -294,7 +294,7 @@ fn a_stored_attempt_that_was_never_originated_spends_no_try_and_is_called_again_
         for contact in lost {
             let sql = "SELECT attempts_made FROM task_contacts WHERE contact_id = $1";
             let made: i64 = sqlx::query(sql).bind(contact).fetch_one(&rows).await.expect(sql).get(0);
-            // One that the PBX would not place is asked for again.
+            // If the PBX refuses the call, the dialer places it again, so `made` may be more than 2.
             assert!(made >= 2 && times(contact) < made as u64, "{contact}: {made}");
         }
     });
@@ -364,7 +364,7 @@ async fn wait_for(rows: &SqlitePool, sql: &'static str, value: i64) {
     }
 }
 
-/// What the store says against what the PBX did.
+/// Compares the records in the store with the calls on the PBX.
 async fn compare_with_truth(rows: &SqlitePool, control: &SimControl) {
     assert_eq!(control.truth(|t| t.violations().to_vec()), []);
     let sql = "SELECT l.id, a.outcome, a.connected_at_ms IS NOT NULL FROM legs l JOIN attempts a ON a.id = l.attempt_id";

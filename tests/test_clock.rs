@@ -1,4 +1,4 @@
-//! `paceline serve --test-clock`: the time of day moves in steps, for tests.
+//! `paceline serve --test-clock`: a test moves the time of day in steps.
 
 #![allow(
     clippy::unwrap_used,
@@ -29,7 +29,7 @@ fn serve(folder: &Path, config: &str) -> Child {
         .unwrap()
 }
 
-/// What it says when it refuses to start.
+/// The message with which it refuses to start.
 fn refusal(folder: &Path, config: &str) -> String {
     let ended = serve(folder, config).wait_with_output().unwrap();
     assert_eq!(ended.status.code(), Some(1));
@@ -186,7 +186,7 @@ fn each_step_of_a_test_clock_is_logged_shown_and_recorded_before_it_is_in_force_
         moved.iter().map(|(body, _)| body).collect::<Vec<_>>(),
         bodies.iter().collect::<Vec<_>>()
     );
-    // The entry has the time that the step leads to.
+    // The entry has the time after the step.
     for (pair, ahead) in moved.windows(2).zip(ahead.windows(2)) {
         let [before, after] = pair else { panic!() };
         let [from_s, to_s] = ahead else { panic!() };

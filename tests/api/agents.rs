@@ -123,7 +123,7 @@ async fn an_agents_requests_reach_the_campaign() {
       "request_id": "[id]"
     }
     "##);
-    // What the dialer knows comes before the row, which follows a moment later.
+    // The dialer's state has priority, because the row in the store follows a moment later.
     let ringing = LiveAgent {
         agent: AgentId(1),
         state: AgentState::Ringing,
@@ -296,7 +296,7 @@ async fn an_agents_key_acts_for_that_agent_only() {
 #[tokio::test]
 async fn an_agents_phone_is_no_outside_number() {
     let api = with_agent().await;
-    // The agents of this PBX are called over its dialplan, which may send a long extension to the carrier.
+    // Paceline calls the agents of this PBX through its dialplan, which may send a long extension to the carrier.
     let outside = json!({"name": "mobile", "pbx": "branch", "extension": "00882123456789"});
     for reply in [
         api.post("/api/v1/agents", outside.clone()).await,
@@ -312,7 +312,7 @@ async fn an_agents_phone_is_no_outside_number() {
     }
     let inside = json!({"name": "desk", "pbx": "branch", "extension": "2031"});
     api.post("/api/v1/agents", inside).await.expect(201);
-    // One that another program or an earlier configuration has left.
+    // A row that another program or an earlier configuration wrote.
     api.sql("UPDATE agents SET extension = '00882123456789' WHERE name = 'desk'")
         .await;
     let log_in = api

@@ -1,4 +1,4 @@
-//! Whatever is sent, no route fails by a fault of ours.
+//! No request makes a route fail with an internal error.
 
 use super::harness::{Api, new_key};
 use paceline::api::{Role, keys};
@@ -8,7 +8,7 @@ use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
 use serde_json::{Map, Value, json};
 
-/// Bodies of each kind sent to each route.
+/// How many bodies of each kind the test sends to each route.
 const BODIES: usize = 40;
 
 fn any_json() -> impl Strategy<Value = Value> {
@@ -33,7 +33,7 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// The fields of a route's body, by the document.
+/// The fields of a route's body, as the OpenAPI document lists them.
 fn fields(document: &Value, operation: &Value) -> Vec<String> {
     let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
     let schema = match schema["$ref"].as_str() {
@@ -61,7 +61,7 @@ async fn no_body_and_no_parameter_makes_a_route_fail_over_postgresql() {
 }
 
 async fn send_anything(api: &Api) {
-    // Key 1 revokes itself on the way.
+    // Key 1 revokes itself during the test.
     let key = keys::create(&api.store, &new_key("own", Role::Write, true), Wall(0))
         .await
         .unwrap();

@@ -10,7 +10,7 @@ use uuid::Uuid;
 const FIRST: &str = "019a9ec0-6400-7e5f-8a6b-000000000001";
 const SECOND: &str = "019a9ec1-eaa0-7e5f-8a6b-000000000002";
 
-/// One attempt that nobody answered, one conversation with agent 1.
+/// One attempt without an answer, and one conversation with agent 1.
 async fn with_attempts() -> Api {
     let api = Api::ready().await;
     api.post(
@@ -307,7 +307,7 @@ async fn a_disposition_is_kept_and_ends_wrap_up() {
         (&json!(SECOND), &json!("callback"))
     );
     assert_eq!(api.dialer.told(), ["agent 1 in campaign 1: EndWrapUp"]);
-    // The store hears of a connection a moment after the engine: it still has another as the last.
+    // The engine knows a connection a moment before the store, whose last conversation is still another one.
     api.dialer.works.lock().unwrap().insert(AgentId(1), CampaignId(1));
     api.dialer
         .live

@@ -1,9 +1,9 @@
-//! Who changed what, and who was refused, can be read afterwards.
+//! The audit lists who changed what, and which requests were refused.
 
 use super::harness::Api;
 use serde_json::{Value, json};
 
-/// Route, object, key, status, whether refused: the newest first.
+/// Route, object, key, status and whether it was refused; the newest entry first.
 async fn audit(api: &Api, query: &str) -> Vec<(String, Value, Value, u64, bool)> {
     let page = api.get(&format!("/api/v1/audit{query}")).await.expect(200);
     let items = page["items"].as_array().unwrap().clone();
@@ -24,7 +24,7 @@ async fn audit(api: &Api, query: &str) -> Vec<(String, Value, Value, u64, bool)>
 }
 
 #[tokio::test]
-async fn changes_and_refusals_are_listed_with_key_and_object_and_looks_are_not() {
+async fn changes_and_refusals_are_listed_with_key_and_object_and_reads_are_not() {
     let api = Api::ready().await;
     let before = audit(&api, "").await.len();
     api.get("/api/v1/trunks").await.expect(200);
@@ -37,7 +37,7 @@ async fn changes_and_refusals_are_listed_with_key_and_object_and_looks_are_not()
     api.ask("DELETE", "/api/v1/trunks/2", "", &Value::Null).await;
     api.put("/api/v1/trunks/12025550123", trunk).await;
     api.delete("/api/v1/trunks/2").await.expect(204);
-    // Refused for what is in it, so nothing was changed.
+    // The body is invalid, so nothing changes.
     api.post("/api/v1/trunks", json!({})).await;
     let seen = audit(&api, "").await;
     let one = |asked: &str, object: Value, key: Value, status: u64, refused: bool| {
@@ -94,7 +94,7 @@ async fn a_change_is_listed_though_its_client_hung_up() {
             .header("content-type", "application/json")
             .body(axum::body::Body::from(trunk.to_string()))
             .unwrap();
-        // What is dropped here is what the connection drops once it is closed.
+        // The test drops the same future that a connection drops when the client hangs up.
         let mut asked = Box::pin(api.router.clone().oneshot(request));
         assert!(futures_util::FutureExt::now_or_never(&mut asked).is_none());
     }

@@ -74,7 +74,7 @@ async fn every_route_asks_for_the_role_that_the_document_says() {
             let needed = operation["security"][0]["api_key"][0].as_str().unwrap_or("");
             guarded += usize::from(!needed.is_empty());
             let method = method.to_uppercase();
-            // The key with the role `agent` is agent 1's, who does not exist here.
+            // The key with the role `agent` belongs to agent 1, who does not exist here.
             let agents = path.starts_with("/api/v1/agents/");
             let path = path.replace("{id}", if agents { "1" } else { "0" });
             for (role, key) in [
@@ -92,7 +92,7 @@ async fn every_route_asks_for_the_role_that_the_document_says() {
                 } else {
                     status == refused
                 };
-                // Asking for a number also needs a key that sees numbers.
+                // A search for a number also needs a key that may see numbers.
                 assert!(
                     as_expected
                         || path.ends_with("/search")

@@ -492,7 +492,7 @@ async fn a_campaign_that_launches_ahead_has_the_message_that_its_rules_require()
         settings["hours"] = hours();
         api.put("/api/v1/campaigns/1/settings", settings).await
     };
-    // The default rule requires one; progressive campaigns keep an agent for each call.
+    // The default rule requires a message. Progressive campaigns do not need one: they keep an agent for each call.
     assert_snapshot!(put(json!({"pacing": {"mode": "predictive"}})).await, @r##"
     422 Unprocessable Entity
     {
@@ -517,7 +517,7 @@ async fn a_campaign_that_launches_ahead_has_the_message_that_its_rules_require()
         with.expect(200)["settings"]["answering"]["abandon_message"],
         "sound:custom/sorry"
     );
-    // Fifteen seconds of ringing, and five until it rings.
+    // At least 20 s: 15 s of ringing, and 5 s until the phone rings.
     let short = json!({"pacing": {"mode": "predictive"}, "answering": {"abandon_message": "sound:sorry"}, "dialing": {"ring_timeout_ms": 19_999}});
     let refused = put(short).await;
     assert!(

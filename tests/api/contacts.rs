@@ -487,7 +487,7 @@ async fn all_fields_of_a_contact_are_stored_shown_and_searchable() {
             .expect(200);
         assert_eq!(found["items"][0]["id"], 1, "by each of its numbers");
     }
-    // One of its numbers alone is listed, then both.
+    // First one of its numbers is listed, then both.
     for (number, listed, all) in [
         ("2025550124", json!([2]), false),
         ("2025550123", json!([1, 2]), true),

@@ -1,4 +1,4 @@
-//! Many requests at once, and such as are made to cost much: what is left for the others.
+//! Many requests at once, and expensive requests: other clients are still served.
 
 use super::harness::{Api, Reply};
 use axum::body::{Body, Bytes};
@@ -17,12 +17,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Requests of one key that run at once, and that wait for these.
+/// How many requests of one key run at once, and how many more wait.
 const RUNNING: usize = 4;
 const WAITING: usize = 64;
 const MIB: usize = 1024 * 1024;
 
-/// A dialer that answers no agent before it is let.
+/// An API whose dialer answers no agent's request until the test sends `true`.
 async fn hanging() -> (Api, watch::Sender<bool>) {
     let api = Api::ready().await;
     let agent = json!({"name": "agent-3", "pbx": "office", "extension": "203"});
@@ -33,7 +33,7 @@ async fn hanging() -> (Api, watch::Sender<bool>) {
     (api, answer)
 }
 
-/// Keys of their own, which may do everything.
+/// Creates `count` keys with the role `write`.
 async fn keys(api: &Api, count: usize) -> Vec<String> {
     let mut keys = Vec::new();
     for n in 0..count {
@@ -44,7 +44,7 @@ async fn keys(api: &Api, count: usize) -> Vec<String> {
     keys
 }
 
-/// Lets `work` go on until `done`.
+/// Drives `work` until `done` returns true.
 async fn until(mut work: std::pin::Pin<&mut impl Future>, what: &str, mut done: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !done() {
@@ -55,7 +55,7 @@ async fn until(mut work: std::pin::Pin<&mut impl Future>, what: &str, mut done: 
 }
 
 #[tokio::test]
-async fn a_key_that_asks_much_waits_for_itself_and_others_are_answered() {
+async fn a_key_with_many_requests_delays_only_its_own_requests() {
     let (api, answer) = hanging().await;
     let ask = || api.post("/api/v1/agents/1/ready", Value::Null);
     let mut asked = pin!(join_all((0..RUNNING + WAITING).map(|_| ask())));
@@ -65,7 +65,7 @@ async fn a_key_that_asks_much_waits_for_itself_and_others_are_answered() {
         in_dialer >= RUNNING
     })
     .await;
-    // The last of them may not have been known to wait yet.
+    // The last of these requests may not be in the queue yet.
     let refused = loop {
         assert!(asked.as_mut().now_or_never().is_none(), "somebody was answered");
         let reply = ask().now_or_never();
@@ -105,7 +105,7 @@ async fn health_is_answered_while_all_other_requests_hang() {
         in_dialer >= 64
     })
     .await;
-    // Whoever may run as well is given the time to begin.
+    // These requests give any other request that may run the time to begin.
     for _ in 0..KEYS {
         for path in ["/healthz", "/readyz"] {
             assert!(asked.as_mut().now_or_never().is_none(), "somebody was answered");
@@ -118,7 +118,7 @@ async fn health_is_answered_while_all_other_requests_hang() {
     }
 }
 
-/// A body of spaces that counts whether somebody reads it, and ends when it is let.
+/// A body of spaces. It counts how often the server begins to read it, and ends when the test allows it.
 struct Slow {
     begun: Arc<AtomicUsize>,
     may_end: watch::Sender<bool>,
@@ -156,7 +156,7 @@ impl Slow {
 }
 
 #[tokio::test]
-async fn no_body_is_read_of_who_may_not_send_it_nor_one_that_is_too_long() {
+async fn a_body_that_is_too_long_or_not_permitted_is_not_read() {
     let api = Api::ready().await;
     let slow = Slow::new();
     let path = "/api/v1/contact-lists";
@@ -177,7 +177,7 @@ async fn no_body_is_read_of_who_may_not_send_it_nor_one_that_is_too_long() {
 }
 
 #[tokio::test]
-async fn large_bodies_are_read_a_few_at_a_time_whoever_sends_them() {
+async fn large_bodies_of_all_keys_are_read_a_few_at_a_time() {
     let api = Api::ready().await;
     let keys = keys(&api, 15).await;
     let slow = Slow::new();
@@ -185,19 +185,19 @@ async fn large_bodies_are_read_a_few_at_a_time_whoever_sends_them() {
     let sent = sent.map(|key| slow.send(&api, key, "/api/v1/contact-lists"));
     let mut sent = pin!(join_all(sent));
     until(sent.as_mut(), "the first is read", || slow.begun() > 0).await;
-    // Whoever is about to is given the time to begin.
+    // This request gives every body that may be read the time to begin.
     api.get("/api/v1/trunks").await.expect(200);
     let at_once = slow.begun();
     assert!(at_once <= 4, "{at_once} bodies of 8 MiB are read at once");
     slow.may_end.send(true).unwrap();
     for reply in sent.await {
-        // Read in its turn, and nothing but spaces.
+        // The body was read in its turn, and it has only spaces.
         assert_eq!(reply.problem(), (400, "malformed-body".into()));
     }
 }
 
 #[tokio::test]
-async fn a_body_of_more_values_than_any_has_is_refused_before_it_is_parsed() {
+async fn a_body_with_too_many_values_is_refused_before_it_is_parsed() {
     let api = Api::ready().await;
     let body = format!("{{\"name\":\"x\",\"contacts\":[{}1]}}", "1,".repeat(3 * MIB));
     let request = Request::post("/api/v1/contact-lists")

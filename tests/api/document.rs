@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 
 #[tokio::test]
-async fn the_document_hangs_together() {
+async fn the_document_has_no_dead_reference_and_no_unused_schema() {
     let api = Api::new().await;
     let document = api
         .ask("GET", "/api/v1/openapi.json", "", &Value::Null)
@@ -106,7 +106,7 @@ fn collect_refs(value: &Value, refs: &mut Vec<String>) {
 }
 
 #[tokio::test]
-async fn every_field_is_described_and_the_settings_schema_is_what_the_settings_are() {
+async fn every_field_is_described_and_the_settings_schema_matches_the_settings() {
     let api = Api::new().await;
     let document = api
         .ask("GET", "/api/v1/openapi.json", "", &Value::Null)
@@ -170,7 +170,7 @@ async fn the_page_shows_every_operation_and_loads_nothing() {
     for loaded in ["<script", "src=", "@import", "url(", "href=\"http", "style=\""] {
         assert!(!page.text.contains(loaded), "{loaded}");
     }
-    // Every link within the page leads somewhere.
+    // Every link within the page has its target.
     for part in page.text.split("href=\"#").skip(1) {
         let id = part.split('"').next().unwrap();
         assert!(page.text.contains(&format!("id=\"{id}\"")), "#{id}");

@@ -1,4 +1,4 @@
-//! What happens is told to those who follow, as far as each may know it.
+//! The event stream: each client gets the events that its key may see.
 
 use super::harness::Api;
 use axum::body::{Body, BodyDataStream};
@@ -49,7 +49,7 @@ async fn follow(api: &Api, key: &str, query: &str, last: Option<&str>) -> Stream
     assert_eq!(response.status(), 200);
     assert_eq!(response.headers()["content-type"], "text/event-stream");
     let mut stream = Stream(response.into_body().into_data_stream());
-    // Whoever follows has an id at once, with which it can come back.
+    // The stream sends an id first, so that a client can resume even before the first event.
     let first = stream.0.next().await.unwrap().unwrap();
     let first = std::str::from_utf8(&first).unwrap();
     assert!(
@@ -173,7 +173,7 @@ async fn a_stream_without_events_sends_its_id_so_that_it_resumes_without_a_loss(
 }
 
 #[tokio::test]
-async fn a_client_that_takes_nothing_is_disconnected_and_counted() {
+async fn a_client_that_reads_nothing_is_disconnected_and_counted() {
     let api = Api::ready().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
@@ -219,7 +219,7 @@ async fn a_client_that_takes_nothing_is_disconnected_and_counted() {
 }
 
 #[tokio::test]
-async fn a_revoked_key_follows_no_more() {
+async fn the_streams_of_a_revoked_key_end() {
     let api = Api::ready().await;
     let mut stream = follow(&api, &api.read, "", None).await;
     api.sql("UPDATE api_keys SET revoked_at_ms = 1 WHERE name = 'read'")
@@ -228,7 +228,7 @@ async fn a_revoked_key_follows_no_more() {
 }
 
 #[tokio::test]
-async fn streams_are_few_take_no_turn_of_the_key_and_make_room_when_they_are_closed() {
+async fn streams_are_limited_do_not_count_as_running_requests_and_make_room_when_closed() {
     let api = Api::ready().await;
     let mut open = Vec::new();
     for _ in 0..8 {
@@ -236,7 +236,7 @@ async fn streams_are_few_take_no_turn_of_the_key_and_make_room_when_they_are_clo
     }
     let ask = async || api.ask("GET", "/api/v1/events", &api.read, &Value::Null).await;
     assert_eq!(ask().await.problem(), (429, "rate-limited".into()));
-    // More than a key may run at once.
+    // The open streams outnumber the requests that a key may run at once, and still this request is served.
     api.ask("GET", "/api/v1/campaigns", &api.read, &Value::Null)
         .await
         .expect(200);

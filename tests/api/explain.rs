@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 /// A Wednesday, 07:30 in New York, 12:30 in London, 21:30 in Sydney.
 const MORNING: &str = "2036-07-02T11:30:00Z";
 
-/// Open at all times, so that only regulators decide.
+/// Calling hours that are always open, so that only the regulators' rules decide.
 fn open() -> Value {
     let window = json!({"days": [1, 2, 3, 4, 5, 6, 7], "from_minute": 0, "until_minute": 1440});
     json!({"time_zone": "Atlantic/Reykjavik", "windows": [window]})
 }
 
-/// With a trunk and an active campaign that is open at all times.
+/// An API with a trunk and an active campaign whose calling hours are always open.
 async fn ready() -> Api {
     let api = Api::new().await;
     make_ready(&api).await;
@@ -49,7 +49,7 @@ async fn refuse(api: &Api, number: &str) {
     api.post("/api/v1/dnc", entry).await.expect(200);
 }
 
-/// Two in New York, one in Miami without consent, one in London that is on the list, one in London, and one toll-free.
+/// Two in New York, one in Miami without consent, one in London on the do-not-call list, one in London, one toll-free.
 const NUMBERS: [&str; 6] = [
     "+12125550123",
     "+12125550124",
@@ -171,7 +171,7 @@ async fn a_dry_run_of_a_number_pool_judges_the_numbers_alone() {
         api.get("/api/v1/contact-lists").await.expect(200)["items"],
         json!([])
     );
-    // Whether a number is on a list is told only to a key that may see numbers.
+    // Only a key that may see numbers learns whether a number is on a list.
     let refused = api
         .ask("POST", "/api/v1/tasks?dry_run=true", &api.write, &task)
         .await;
@@ -273,7 +273,7 @@ async fn a_number_that_no_campaign_has_is_explained_for_a_campaign_by_name() {
             .contains("has no contact with it"),
         "{asked}"
     );
-    // The region of numbers without a country code is the configured one.
+    // A number without a country code belongs to the configured region.
     let national = api.get("/api/v1/explain/number/2125550123").await.expect(200);
     assert_eq!(national["number"], "+12125550123");
 }
@@ -408,7 +408,7 @@ async fn a_task_that_is_not_dialed_is_explained_by_the_first_thing_in_the_way() 
         (&rule["profile"], &rule["rule"], &rule["contacts"]),
         (&json!("de"), &json!("consent"), &json!(2))
     );
-    // Nothing is in the way of the campaign, and one contact may be called.
+    // Nothing stops the campaign, and one contact may be called.
     api.dialer.live.lock().unwrap().insert(CampaignId(1), live(&[]));
     let told = explain().await;
     assert_eq!(kinds(&told), [of("consent", Some(2)), of("do_not_call", Some(1))]);
@@ -436,7 +436,7 @@ async fn a_task_that_is_not_dialed_is_explained_by_the_first_thing_in_the_way() 
 }
 
 #[tokio::test]
-async fn a_task_whose_pbx_is_gone_and_one_with_nobody_left_are_explained() {
+async fn a_task_whose_pbx_has_no_link_and_one_without_contacts_left_are_explained() {
     let api = ready().await;
     let trunk = json!({"name": "carrier-b", "pbx": "branch", "dial": "PJSIP/{number}@carrier-b"});
     api.post("/api/v1/trunks", trunk).await.expect(201);

@@ -1,4 +1,4 @@
-//! One server for each test, and replies as text that a snapshot can hold.
+//! Each test has its own server. Replies become text for snapshots.
 
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
@@ -29,7 +29,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tower::ServiceExt as _;
 
-/// Numbers of all suppression lists together.
+/// The most numbers that all suppression lists together may have.
 pub(super) const SUPPRESSION_NUMBERS_MAX: usize = 1_000;
 
 /// A server, its store, its dialer, and a key of each kind.
@@ -39,41 +39,41 @@ pub(super) struct Api {
     pub(super) store: Store,
     pub(super) dialer: Arc<FakeDialer>,
     pub(super) url: String,
-    /// May do and see everything.
+    /// A key that may do and see everything.
     pub(super) root: String,
-    /// May do everything, sees masked numbers.
+    /// A key that may do everything and sees masked numbers.
     pub(super) write: String,
-    /// Agent 1's.
+    /// The key of agent 1.
     pub(super) agent: String,
     pub(super) read: String,
     home: Home,
 }
 
-/// What goes away with the test.
+/// The database, which is deleted at the end of the test.
 enum Home {
     Folder { folder: tempfile::TempDir },
     Server { _server: paceline_lab::Postgres },
 }
 
-/// Writes down what it is told, and says what it is set to say.
+/// A dialer that records its commands and gives the answers that the test sets.
 #[derive(Default)]
 pub(super) struct FakeDialer {
     told: Mutex<Vec<String>>,
     pub(super) live: Mutex<BTreeMap<CampaignId, LiveCampaign>>,
     pub(super) refuses: Mutex<Option<AgentRefusal>>,
-    /// Where agents work; a log-in writes it.
+    /// The campaign in which each agent works. A log-in writes it.
     pub(super) works: Mutex<BTreeMap<AgentId, CampaignId>>,
-    /// Answers no agent's request before this is true.
+    /// If set, no agent's request is answered before this is true.
     pub(super) answers: Mutex<Option<watch::Receiver<bool>>>,
     pub(super) panics: AtomicBool,
     events: OnceLock<Events>,
-    /// What it reads when it is told of maintenance.
+    /// The store that it reads when maintenance of a PBX changes.
     store: OnceLock<Store>,
     maintained: Mutex<BTreeMap<PbxName, Wall>>,
 }
 
 impl FakeDialer {
-    /// What it was told since the last time.
+    /// The commands since the last call of this function.
     pub(super) fn told(&self) -> Vec<String> {
         std::mem::take(&mut *self.told.lock().unwrap())
     }
@@ -170,13 +170,13 @@ impl Dialer for FakeDialer {
     }
 }
 
-/// From eight to nine, in a place whose clock is that of UTC.
+/// Calling hours from 08:00 to 21:00, in a time zone whose local time is UTC.
 pub(super) fn hours() -> Value {
     let window = json!({"days": [1, 2, 3, 4, 5, 6, 7], "from_minute": 480, "until_minute": 1260});
     json!({"time_zone": "Atlantic/Reykjavik", "windows": [window]})
 }
 
-/// A key for nobody in particular.
+/// A key that belongs to no agent.
 pub(super) fn new_key(name: &str, role: Role, sees_numbers: bool) -> keys::NewKey<'_> {
     keys::NewKey {
         name,
@@ -187,7 +187,7 @@ pub(super) fn new_key(name: &str, role: Role, sees_numbers: bool) -> keys::NewKe
 }
 
 impl Api {
-    /// Over SQLite, asking as often as it likes.
+    /// Over SQLite, with a request rate that no test reaches.
     pub(super) async fn new() -> Self {
         Self::with_rate(100_000).await
     }
@@ -198,7 +198,7 @@ impl Api {
         Self::over(url, Home::Folder { folder }, requests_per_second, &[]).await
     }
 
-    /// Beside these PBXs, which can be asked.
+    /// With these PBXs, which the API can query.
     pub(super) async fn beside(pbxes: &[PbxConfig]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("paceline.db").display());
@@ -235,7 +235,7 @@ impl Api {
         };
         let key = SuppressionKey::new(&[7; 32]);
         store.open_suppression(key).await.unwrap();
-        // What imports leave to be done is done here as in a running Paceline.
+        // The jobs that complete imports run here as in a running Paceline.
         let jobs = Jobs::new(&metrics, clock, store.clone(), Handle::current());
         let (filling, clearing) = (
             Filling {
@@ -264,7 +264,7 @@ impl Api {
             url,
             home,
         };
-        // There is no agent yet whom the key could name.
+        // No agent exists yet that the key could name.
         api.sql("UPDATE api_keys SET role = 'agent', agent_id = 1 WHERE name = 'agent'")
             .await;
         api
@@ -319,7 +319,7 @@ impl Api {
         }
     }
 
-    /// With this key; `body` is sent as JSON unless it is null.
+    /// Sends a request with this key. `body` is sent as JSON unless it is null.
     pub(super) async fn ask(&self, method: &str, path: &str, key: &str, body: &Value) -> Reply {
         let mut request = Request::builder().method(method).uri(path);
         if !key.is_empty() {
@@ -334,7 +334,7 @@ impl Api {
         self.send(request.body(body).unwrap()).await
     }
 
-    /// Requests answered with this status, over all routes, as `/metrics` has it.
+    /// How many requests were answered with this status, over all routes, from `/metrics`.
     pub(super) fn answered_with(&self, status: u16) -> u64 {
         let text = self.metrics.render();
         let series = text.lines().filter(|line| {
@@ -361,7 +361,7 @@ impl Api {
         self.ask("DELETE", path, &self.root, &Value::Null).await
     }
 
-    /// Raw SQL, for what only the dialer writes.
+    /// Runs SQL, for rows that only the dialer writes.
     pub(super) async fn sql(&self, sql: &'static str) {
         if self.url.starts_with("sqlite:") {
             let pool = sqlx::SqlitePool::connect(&self.url).await.unwrap();
@@ -385,7 +385,7 @@ impl Reply {
         serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("{} answered {:?}", self.asked, self.text))
     }
 
-    /// The body, if the status is this.
+    /// The body. Panics if the status is another.
     #[track_caller]
     pub(super) fn expect(&self, status: u16) -> Value {
         assert_eq!(
@@ -402,7 +402,7 @@ impl Reply {
         }
     }
 
-    /// The status and the last part of the problem's type.
+    /// The status, and the last part of the problem's `type`.
     pub(super) fn problem(&self) -> (u16, String) {
         let content_type = self
             .headers
@@ -432,7 +432,7 @@ impl Reply {
     }
 }
 
-/// Status and body, with what differs from run to run taken out.
+/// Status and body, without the values that differ from run to run.
 impl fmt::Display for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = format!("{}\n", self.status);

@@ -1,9 +1,9 @@
-//! Strings that a PBX would carry out, against every field that reaches one.
+//! Strings that a PBX would execute, sent to every field that reaches a PBX.
 
 use super::harness::Api;
 use serde_json::{Value, json};
 
-/// What a PBX would read into a word: an application, a shell, a host, a function, options, several destinations.
+/// Strings in which a PBX reads an application, a shell, a host, a function, options, or several destinations.
 const HOSTILE: &[&str] = &[
     "app=system:reboot",
     "system::reboot",
@@ -37,7 +37,7 @@ const HOSTILE: &[&str] = &[
 ];
 
 #[tokio::test]
-async fn no_string_that_a_pbx_would_carry_out_is_taken_by_any_field() {
+async fn no_field_accepts_a_string_that_a_pbx_would_execute() {
     let api = Api::ready().await;
     let mut refused = 0;
     let mut refuse = |what: String, status: axum::http::StatusCode| {
@@ -85,7 +85,7 @@ async fn no_string_that_a_pbx_would_carry_out_is_taken_by_any_field() {
         }
     }
     assert!(refused > 700, "{refused}");
-    // Of another make of PBX.
+    // Dial strings of the other kind of PBX.
     for dial in [
         "sofia/gateway/carrier/{number}",
         "loopback/{number}/default",
@@ -106,7 +106,7 @@ async fn no_string_that_a_pbx_would_carry_out_is_taken_by_any_field() {
 }
 
 #[tokio::test]
-async fn rows_that_are_not_ours_are_shown_with_their_fault_and_stop_nobody() {
+async fn rows_of_other_programs_are_shown_with_their_fault_and_stop_nothing() {
     let api = Api::ready().await;
     let rows = sqlx::SqlitePool::connect(&api.url).await.unwrap();
     for sql in [

@@ -1,4 +1,4 @@
-//! The same request twice: once done, once answered.
+//! A client sends the same request twice: it is carried out once, and the second answer repeats the first.
 
 use super::harness::{Api, Reply};
 use axum::body::Body;
@@ -51,7 +51,7 @@ async fn the_same_request_sent_twice_creates_once() {
       "request_id": "[id]"
     }
     "#);
-    // Another client's key of the same name is another key.
+    // The same idempotency key from another client is a different key.
     assert_eq!(
         with_key(&api, "/api/v1/tasks", "k1", &api.write, &other)
             .await

@@ -23,7 +23,7 @@ async fn send(api: &Api, path: &str, file: impl Into<Body>) -> Reply {
     api.send(request.body(file.into()).unwrap()).await
 }
 
-/// The import once it is in this state.
+/// Waits until the import is in this state, and returns it.
 async fn until(api: &Api, id: i64, state: &str) -> Value {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
     loop {
@@ -77,7 +77,7 @@ async fn a_file_is_imported_and_every_row_accounted_for() {
 }
 
 #[tokio::test]
-async fn a_staged_import_is_seen_once_it_is_published_and_cancelled_leaves_nothing() {
+async fn a_staged_import_is_visible_once_published_and_a_cancelled_one_leaves_nothing() {
     let api = Api::new().await;
     for _ in 0..2 {
         send(&api, "/api/v1/imports?list=spring&stage=true", FILE)
@@ -206,7 +206,7 @@ async fn a_stopped_import_is_resumed_with_the_same_file_only() {
     assert_eq!(again.problem(), (409, "conflict".into()));
 }
 
-/// The system's folder of temporary files may be memory, and a file may have a gigabyte.
+/// The system's temporary folder may be in memory, and an uploaded file may have 1 GB.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_file_that_arrives_is_kept_beside_the_database() {
@@ -219,7 +219,7 @@ async fn a_file_that_arrives_is_kept_beside_the_database() {
             for line in FILE.split_inclusive('\n').take(3) {
                 sender.send(Ok(line)).await.unwrap();
             }
-            // The file has no name.
+            // The file has no name in the folder, so the open file descriptors show it.
             let folder = api.folder().canonicalize().unwrap();
             let is_kept = || {
                 let open = std::fs::read_dir("/proc/self/fd").unwrap();

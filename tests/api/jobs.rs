@@ -1,4 +1,4 @@
-//! Work beside the calls: what it does, and that it is shown.
+//! Background jobs: what they do, and that the API shows them.
 
 use super::harness::Api;
 use axum::body::Body;
@@ -196,7 +196,7 @@ async fn a_job_that_fails_is_tried_again_and_shown() {
     assert_eq!(shown["jobs"][0]["state"], "waiting");
 }
 
-/// A store whose first list has a published import, as has the second.
+/// Two lists, each with a published import. The import of the first list has a row that cannot be read.
 async fn two_published_imports(api: &Api) {
     for n in 1..=2 {
         let contact = json!({"numbers": [{"number": format!("+1202555012{n}")}]});
@@ -279,7 +279,7 @@ async fn old_rows_are_deleted_although_others_cannot_be() {
     assert_eq!(left["items"], json!([]));
 }
 
-/// Panics in its first run. In the second it waits until it may go on.
+/// A job that panics in its first run, and hangs in its second run until the test lets it continue.
 struct Troubled {
     runs: u32,
     go_on: Arc<Notify>,

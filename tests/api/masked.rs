@@ -1,14 +1,14 @@
-//! A key that may not see numbers sees none, whichever route it asks and wherever the number is written.
+//! A key that may not see numbers sees none, on every route and in every field.
 
 use super::harness::Api;
 use serde_json::{Map, Value, json};
 
 pub(super) const ATTEMPT: &str = "019a9ec0-6400-7e5f-8a6b-000000000001";
 
-/// The numbers that the store holds, by the digits that nobody may see.
+/// Digits of the numbers in the store that such a key must not see.
 const SECRET: [&str; 2] = ["202555012", "202555013"];
 
-/// A store with one number in every text that people, files and PBXes can write.
+/// A store with a number in every text that a user, a file or a PBX can write.
 pub(super) async fn with_numbers_everywhere() -> Api {
     let api = Api::ready().await;
     let post = async |path: &str, body: Value| api.post(path, body).await.expect(201);
@@ -64,7 +64,7 @@ pub(super) async fn with_numbers_everywhere() -> Api {
     api
 }
 
-/// Every operation without a body of its own, and those with one with an empty one and with all fields wrong.
+/// Calls every operation. Those with a body get an empty body, and a body with numbers in the wrong fields.
 async fn ask_everything(api: &Api, key: &str, mut see: impl FnMut(&str, &str)) {
     let document = api.get("/api/v1/openapi.json").await.expect(200);
     for (template, item) in document["paths"].as_object().unwrap() {
@@ -95,7 +95,7 @@ fn digits(text: &str) -> String {
     text.chars().filter(char::is_ascii_digit).collect()
 }
 
-/// Every text in an answer, names of fields too.
+/// Every text in an answer, and the names of its fields.
 fn texts(value: &Value, into: &mut Vec<String>) {
     match value {
         Value::String(text) => into.push(text.clone()),
@@ -129,7 +129,7 @@ async fn no_answer_of_any_operation_shows_a_number_to_a_key_that_may_not_see_the
         };
         let mut answers = 0;
         ask_everything(&api, key, |asked, text| {
-            // The documentation has examples, which are nobody's numbers.
+            // The documentation has example numbers, which belong to no contact.
             if !asked.contains("openapi") {
                 assert!(!shows_a_number(text), "{who}: {asked} answered {text}");
                 answers += 1;

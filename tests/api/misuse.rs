@@ -1,4 +1,4 @@
-//! Requests that no client should send, and what it is told.
+//! Requests that no client should send, and the error that each gets.
 
 use super::harness::Api;
 use axum::body::Body;

@@ -1,5 +1,5 @@
-//! A key that may not see numbers cannot find one out by writing it: whatever such a key writes, it gets the same answers
-//! whether the number is one of the store or not.
+//! A key that may not see numbers cannot find out a number by writing it. It gets the same answers whether the number
+//! is in the store or not.
 
 use super::harness::{Api, hours};
 use super::masked::{ATTEMPT, with_numbers_everywhere};
@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// The number of contact 1, and one that nobody has. A masked key sees both as `+*********23`.
+/// The number of contact 1, and a number that no contact has. A masked key sees both as `+*********23`.
 const RIGHT: &str = "+12025550123";
 const WRONG: &str = "+12025550923";
 
 /// An operation that changes something.
 enum Write {
-    /// It is refused to a masked key, because some answer would depend on the number.
+    /// A masked key may not call it, because some answer would depend on the number.
     Refused(fn(&str) -> Value),
     /// No answer depends on the number.
     Blind(fn(&str) -> Value),
@@ -33,7 +33,7 @@ fn writes() -> Vec<(&'static str, Write)> {
             "post /tasks",
             Blind(|n| json!({"name": n, "number_pool": [n, "+12025550987"]})),
         ),
-        // It tells at once which numbers the lists hold.
+        // The dry run would show which numbers are on a list.
         (
             "post /tasks?dry_run=true",
             Refused(|n| json!({"name": "x", "number_pool": [n]})),
@@ -80,7 +80,7 @@ fn writes() -> Vec<(&'static str, Write)> {
             "post /imports?contact_list_id=1",
             Refused(|n| json!(format!("Phone\n{n}\n"))),
         ),
-        // The stopped import was into a list that existed before it.
+        // The target list existed before the import that was stopped.
         (
             "post /imports/{id}/resume",
             Refused(|n| json!(format!("Phone\n{n}\n"))),
@@ -103,7 +103,7 @@ fn writes() -> Vec<(&'static str, Write)> {
         ("post /agents/{id}/pause", Numberless),
         ("post /agents/{id}/hang-up", Numberless),
         ("post /agents/{id}/disposition", Numberless),
-        // A trunk can lead to any phone, which shows the number.
+        // A trunk can lead to any phone, and that phone would show the number.
         ("post /trunks", Refused(trunk)),
         ("put /trunks/{id}", Refused(trunk)),
         ("delete /trunks/{id}", Numberless),
@@ -179,7 +179,7 @@ async fn a_masked_key_cannot_find_numbers_out_by_asking_for_them() {
     }
 }
 
-/// The operations of the document, as `get /api/v1/tasks`.
+/// The operations of the OpenAPI document, written like `get /api/v1/tasks`.
 fn operations(document: &Value, wanted: fn(&str) -> bool) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for (path, item) in document["paths"].as_object().unwrap() {
@@ -190,7 +190,7 @@ fn operations(document: &Value, wanted: fn(&str) -> bool) -> BTreeSet<String> {
     found
 }
 
-/// A text is sent as a file, everything else as JSON.
+/// Sends a string body as a file, and every other body as JSON.
 async fn write_to(api: &Api, method: &str, path: &str, body: &Value) -> (u16, String) {
     let reply = match body {
         Value::String(file) => {
@@ -221,7 +221,7 @@ async fn published(api: &Api) {
     .expect("the import is published");
 }
 
-/// Asserts that a masked key reads the same from both stores.
+/// Asserts that a masked key gets the same answers from both stores.
 async fn same_answers(right: &Api, wrong: &Api, document: &Value, after: &str) {
     for operation in operations(document, |method| method == "get") {
         let template = operation.split_once(' ').unwrap().1;
@@ -244,7 +244,7 @@ async fn same_answers(right: &Api, wrong: &Api, document: &Value, after: &str) {
     }
 }
 
-/// The answer without what differs from run to run, and without the number that the caller wrote itself.
+/// The answer without the values that differ from run to run, and without the number that the caller sent.
 fn comparable(text: &str) -> String {
     fn level(value: &mut Value) {
         match value {

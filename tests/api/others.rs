@@ -241,7 +241,7 @@ async fn a_key_is_shown_once_and_refused_once_revoked() {
       "next_cursor": "YXBpLWtleXM6MQ"
     }
     "#);
-    // It may revoke itself.
+    // A key may revoke itself.
     api.ask("DELETE", "/api/v1/api-keys/5", &key, &Value::Null)
         .await
         .expect(204);

@@ -35,7 +35,7 @@ async fn maintenance_is_stored_once_told_to_the_dialer_and_shown_until_it_is_end
 }
 
 #[tokio::test]
-async fn maintenance_is_for_those_who_may_write_and_for_a_pbx_that_is_configured() {
+async fn maintenance_needs_a_write_key_and_a_configured_pbx() {
     let api = Api::new().await;
     let path = "/api/v1/pbxes/office/maintenance";
     for key in [&api.read, &api.agent] {

@@ -1,4 +1,4 @@
-//! The routes whose queries differ most between the databases, once more over PostgreSQL.
+//! Tests again, over PostgreSQL, the routes whose queries differ most between the databases.
 
 use super::harness::Api;
 use serde_json::{Value, json};

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 const PATH: &str = "/api/v1/tasks/1/requeue";
 
-/// Task 1, whose contacts have finished so, and is completed.
+/// Creates task 1 as completed. Its contacts have ended with these outcomes.
 async fn with_finished_task(api: &Api, outcomes: &[Outcome]) {
     api.make_ready().await;
     let pool: Vec<String> = (0..outcomes.len()).map(|n| format!("20255501{n:02}")).collect();
@@ -100,7 +100,7 @@ async fn contacts_that_reached_no_phone_are_queued_again(api: &Api) {
     assert_eq!(api.dialer.told(), ["task 1 of campaign 1 changed"]);
     let progress = &api.get("/api/v1/tasks/1").await.expect(200)["progress"];
     assert_eq!((&progress["ready"], &progress["done"]), (&json!(2), &json!(2)));
-    // Again: nobody has finished since.
+    // A second request queues nothing, because no contact has finished since.
     assert_eq!(api.post(PATH, json!({})).await.expect(200)["queued"], 0);
     let named = json!({"outcomes": ["no_answer", "busy", "no_answer"]});
     let reply = api.post(PATH, named).await.expect(200);
@@ -195,7 +195,7 @@ async fn a_refused_queue_entry_names_the_valid_ones() {
 }
 
 #[tokio::test]
-async fn a_task_that_is_over_for_good_stays_so() {
+async fn a_cancelled_task_and_one_of_an_archived_campaign_are_not_queued_again() {
     let api = Api::new().await;
     with_finished_task(&api, &[Outcome::Failed]).await;
     api.sql("UPDATE tasks SET state = 'cancelled'").await;

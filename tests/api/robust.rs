@@ -1,4 +1,4 @@
-//! What happens when something goes wrong, and what the log has of it.
+//! Internal errors, panics and unreadable rows: the answers, and what the log shows.
 
 use super::harness::Api;
 use axum::body::Body;
@@ -226,7 +226,7 @@ async fn a_row_that_cannot_be_read_is_named_and_hides_no_other() {
     ] {
         let page = api.get(path).await.expect(200);
         assert_eq!(read(&page), (readable.clone(), unreadable.clone()), "{path}");
-        // Pages are cut as if it could be read.
+        // An unreadable row takes its place on a page like any other row.
         let (mut seen, mut cursor) = ((Vec::new(), Vec::new()), String::new());
         loop {
             let page = api.get(&format!("{path}?limit=1{cursor}")).await.expect(200);
@@ -241,6 +241,6 @@ async fn a_row_that_cannot_be_read_is_named_and_hides_no_other() {
         }
         assert_eq!(seen, (readable, unreadable), "{path}");
     }
-    // The row itself cannot be shown.
+    // A request for the unreadable row itself fails.
     assert_eq!(api.get("/api/v1/agents/2").await.status, 500);
 }

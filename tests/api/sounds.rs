@@ -1,4 +1,5 @@
-//! Sounds that a campaign's callees are to hear: a PBX that has them not keeps it from being active, one that cannot be asked does not.
+//! Sounds that a campaign plays to its callees. A campaign cannot become active if its PBX lacks the sound. If the PBX
+//! cannot be asked, the campaign becomes active with a warning.
 
 use super::harness::{Api, hours};
 use insta::assert_snapshot;
@@ -74,12 +75,12 @@ async fn a_pbx_that_does_not_answer_blocks_no_activation_and_is_reported() {
     "sound_unchecked": "Whether PBX `branch` has the sound `custom/sorry`, which `answering/abandon_message` names, is not known: it does not answer within 4 s. Run `paceline doctor` to ask again."
     "sound_unchecked": "Whether PBX `branch` has the sound `beep`, which `recording/announcement` names, is not known: it does not answer within 4 s. Run `paceline doctor` to ask again."
     "#);
-    // What is active already is left alone.
+    // A campaign that is already active is not checked again.
     let again = api.post(ACTIVATE, Value::Null).await.expect(200);
     assert_eq!(again["warnings"], Value::Null);
 }
 
-/// `sounds` is the PBX's folder, `ending` that of its files.
+/// `sounds` is the PBX's folder of sounds, `ending` the file extension in it.
 async fn a_sound_must_be_there(pbx: PbxConfig, sounds: &Path, ending: &str) -> String {
     let api = Api::beside(&[pbx]).await;
     campaign(&api, "sound:custom/sorry", &["office"]).await;
@@ -94,7 +95,7 @@ async fn a_sound_must_be_there(pbx: PbxConfig, sounds: &Path, ending: &str) -> S
         (&activated["state"], &activated["warnings"]),
         (&json!("active"), &Value::Null)
     );
-    // What is active stays audible.
+    // An active campaign cannot change to a sound that is missing.
     let other = api
         .put(
             "/api/v1/campaigns/1/settings",
@@ -109,13 +110,13 @@ async fn a_sound_must_be_there(pbx: PbxConfig, sounds: &Path, ending: &str) -> S
     let outside = api
         .put("/api/v1/campaigns/1/settings", settings("sound:/srv/sorry"))
         .await;
-    // An Asterisk does not tell of it, a FreeSWITCH does.
+    // Asterisk does not report files outside its folder of sounds; FreeSWITCH does.
     match ending {
         "ulaw" => assert_eq!(outside.expect(200)["warnings"][0]["warning"], "sound_unchecked"),
         _ => assert_eq!(outside.problem(), (422, "invalid".into())),
     }
     if ending == "ulaw" {
-        // Played on channels with the language `fr` only.
+        // Asterisk plays this sound only on channels with the language `fr`.
         let french = sounds.parent().unwrap().join("fr");
         std::fs::create_dir_all(&french).unwrap();
         std::fs::copy(&file, french.join("only.ulaw")).unwrap();
@@ -132,7 +133,7 @@ async fn a_sound_must_be_there(pbx: PbxConfig, sounds: &Path, ending: &str) -> S
             .await;
         assert_eq!(by_path.expect(200)["warnings"], Value::Null);
     }
-    // What lies in no language's folder is played and not listed.
+    // Asterisk plays a sound that is in no language's folder, but does not list it.
     let nowhere = api
         .put("/api/v1/campaigns/1/settings", settings("sound:nobody-has-this"))
         .await;
@@ -144,7 +145,7 @@ async fn a_sound_must_be_there(pbx: PbxConfig, sounds: &Path, ending: &str) -> S
 }
 
 #[tokio::test]
-async fn a_campaign_whose_message_its_asterisk_has_not_is_refused() {
+async fn a_campaign_whose_message_is_missing_on_its_asterisk_is_refused() {
     for version in [Version::V22, Version::V16] {
         let options = Options {
             agents: 1,
@@ -160,7 +161,7 @@ async fn a_campaign_whose_message_its_asterisk_has_not_is_refused() {
 }
 
 #[tokio::test]
-async fn a_campaign_whose_message_its_freeswitch_has_not_is_refused() {
+async fn a_campaign_whose_message_is_missing_on_its_freeswitch_is_refused() {
     if FreeSwitch::program_or_skip("sounds that a FreeSWITCH has not").is_none() {
         return;
     }

@@ -1,4 +1,4 @@
-//! Suppression lists by the API.
+//! Suppression lists over the API.
 
 use super::harness::{Api, Reply, SUPPRESSION_NUMBERS_MAX};
 use axum::body::Body;
@@ -6,7 +6,7 @@ use axum::http::Request;
 use futures_util::stream;
 use serde_json::json;
 
-/// Uploads a list whose body breaks off after these parts if `breaks`.
+/// Uploads a list. If `breaks` is true, the body breaks off after these parts.
 async fn upload(api: &Api, query: &str, parts: &[&str], breaks: bool) -> Reply {
     let parts: Vec<Result<String, std::io::Error>> =
         parts.iter().map(|part| Ok((*part).to_owned())).collect();
@@ -124,7 +124,7 @@ async fn lists_that_would_need_more_memory_than_allowed_are_refused() {
     let half = SUPPRESSION_NUMBERS_MAX / 2;
     let query = format!("first?{day}");
     upload(&api, &query, &[&lines(0, half)], false).await.expect(200);
-    // While it is replaced, both versions are in memory.
+    // While a list is replaced, both versions are in memory.
     upload(&api, &query, &[&lines(1, half)], false).await.expect(200);
     let other = format!("other?{day}");
     let refused = upload(&api, &other, &[&lines(0, half + 1)], false).await;
@@ -135,7 +135,7 @@ async fn lists_that_would_need_more_memory_than_allowed_are_refused() {
         "{detail}"
     );
     upload(&api, &other, &[&lines(0, half)], false).await.expect(200);
-    // There is no room: the body, which would break off, is not read.
+    // There is no room, so the server does not read the body, which would break off.
     for name in ["third", "other"] {
         let refused = upload(&api, &format!("{name}?{day}"), &["+12025550123\n"], true).await;
         assert_eq!(refused.problem().0, 413, "{name}");

@@ -1,4 +1,4 @@
-//! Dialers, campaigns and PBXes that stop while calls go on.
+//! Dialers, campaigns and PBXs that stop during calls.
 
 use super::*;
 
@@ -60,7 +60,7 @@ async fn maintenance_releases_every_leg_outlives_a_restart_and_ends_with_agents_
     let before = rig.count("SELECT count(*) FROM attempts").await;
     rig.dialer.stop().await;
     let (next, _control) = dialer(&rig.url, Clock::with_speed(SPEED)).await;
-    // A minute of the dialer's own time.
+    // One minute of the dialer's accelerated time.
     tokio::time::sleep(Duration::from_millis(600)).await;
     assert!(in_maintenance(&next), "{:?}", next.live(CAMPAIGN));
     assert_eq!(rig.count("SELECT count(*) FROM attempts").await, before);
@@ -71,7 +71,7 @@ async fn maintenance_releases_every_leg_outlives_a_restart_and_ends_with_agents_
 }
 
 #[tokio::test]
-async fn an_archived_campaign_with_calls_is_taken_over_and_let_end() {
+async fn calls_of_an_archived_campaign_end_after_a_restart_and_no_new_call_starts() {
     let rig = rig(100, 5).await;
     rig.wait_until(
         "SELECT count(*) > 0 FROM attempts WHERE ended_at_ms IS NULL AND connected_at_ms > 0",
@@ -93,13 +93,13 @@ async fn an_archived_campaign_with_calls_is_taken_over_and_let_end() {
 }
 
 #[tokio::test]
-async fn while_conversations_are_let_end_agents_are_served_and_shown() {
+async fn agents_are_served_and_shown_while_a_drain_waits_for_conversations() {
     let rig = rig_at(20.0, Mode::Progressive, 60, 6, SimConfig::carried()).await;
     let connected = "SELECT count(*) > 0 FROM attempts WHERE ended_at_ms IS NULL AND connected_at_ms > 0";
     rig.wait_until(connected, 1).await;
     let dialer = rig.dialer.clone();
     let draining = tokio::spawn(async move { dialer.drain().await });
-    // The link's state reaches those who drain, too.
+    // A dialer that drains still gets changes of the link's state.
     rig.control.cut_link(Duration::ZERO);
     rig.control.restore_link();
     let until = Instant::now() + Duration::from_secs(30);

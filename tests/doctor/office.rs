@@ -1,4 +1,4 @@
-//! A Paceline that is configured for a PBX, with trunks and agents, and what `paceline doctor` says of it.
+//! A Paceline that is configured for a PBX, with trunks and agents, and the report of `paceline doctor` on it.
 
 use paceline::store::{NewAgent, NewTrunk, Store, StoreMetrics};
 use paceline_core::campaign::settings::CampaignSettings;
@@ -16,7 +16,7 @@ pub(crate) struct Office {
 }
 
 impl Office {
-    /// One with an agent `anna` at `agent-1`. `settings` are what stands in `[[pbx]]` besides its name; the password is in
+    /// It has an agent `anna` at `agent-1`. `settings` are the lines of `[[pbx]]` after the name; the password is in
     /// the environment variable `PACELINE_TEST_PASSWORD`.
     pub(crate) async fn new(settings: &str, password: &str, trunks: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -58,7 +58,7 @@ impl Office {
         store.close().await;
     }
 
-    /// A campaign over the first trunk, whose abandoned callees are to hear `sound`; and a trunk without a caller id.
+    /// Adds a campaign over the first trunk that plays `sound` to abandoned callees, and a trunk without a caller id.
     pub(crate) async fn campaign(&self, sound: &str, bare: &str) {
         let store = self.store().await;
         let trunk = NewTrunk {
@@ -88,7 +88,7 @@ impl Office {
             .unwrap()
     }
 
-    /// All that it says, as JSON, which agrees with the exit code.
+    /// The report as JSON. Asserts that `healthy` agrees with the exit code.
     pub(crate) fn told(&self, args: &[&str]) -> serde_json::Value {
         let args: Vec<_> = args.iter().copied().chain(["--json"]).collect();
         let output = self.doctor(&args);
@@ -101,13 +101,13 @@ impl Office {
         told
     }
 
-    /// What a test call over a trunk came to.
+    /// The result of a test call over a trunk.
     pub(crate) fn verdict(&self, trunk: &str, number: &str) -> String {
         let told = self.told(&["--call", number, "--trunk", trunk, "--without-gate"]);
         told["report"]["call"]["verdict"].as_str().unwrap().to_owned()
     }
 
-    /// The exit code, and what is not fine.
+    /// The exit code, and the faults and warnings with their cures.
     pub(crate) fn complaints(&self) -> String {
         let output = self.doctor(&[]);
         let text = String::from_utf8(output.stdout).unwrap();
@@ -134,14 +134,14 @@ fn without_ports(line: &str) -> String {
     text
 }
 
-/// The text with the number after `before` as `N`, and that number.
+/// The text with `N` in place of the number after `before`, and that number.
 pub(crate) fn without_number(text: &str, before: &str) -> (String, i64) {
     let (_, after) = text.split_once(before).unwrap_or_else(|| panic!("{text}"));
     let number: String = after.chars().take_while(char::is_ascii_digit).collect();
     (text.replace(&number, "N"), number.parse().unwrap())
 }
 
-/// A port that leads to the PBX, whose words go through `falsify`.
+/// A port that leads to the PBX. `falsify` changes the bytes that the PBX sends.
 pub(crate) fn through(to: u16, falsify: fn(&mut Vec<u8>)) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();

@@ -1,4 +1,4 @@
-//! Random lines: the gate and the model agree in the decision, in `until`, and in every reason.
+//! Random lines: the gate and the model agree on the decision, on `until`, and on every reason.
 
 use crate::calendar::{DAY, HOUR, SECOND, millis, written};
 use crate::cases::{Random, draw};
@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-/// All lines of one run, or one per cent of it.
+/// How many lines one run checks.
 struct Size {
     cases: u64,
     by_seconds: u64,
@@ -45,7 +45,7 @@ fn seed() -> u64 {
     }
 }
 
-/// What a case proved, for the figures at the end.
+/// Counts of what the cases proved, for the figures at the end.
 #[derive(Default)]
 struct Tally {
     decisions: BTreeMap<String, u64>,
@@ -65,7 +65,8 @@ impl Tally {
     }
 }
 
-/// What the two say of a line if they differ, or what is wrong with `until`. The number is that of the earlier instants asked.
+/// The answer, and how many instants before `until` were checked. The error shows both answers if the gate and the
+/// model differ, or says what is wrong with `until`.
 fn compare(line: &Line, random: &mut Random) -> Result<(Answer, u64), String> {
     let text = serde_json::to_string(line).unwrap();
     let ours = Reference::new(line, &pipe::places(&line.number)).answer(Steps::Borders);
@@ -99,7 +100,7 @@ fn compare(line: &Line, random: &mut Random) -> Result<(Answer, u64), String> {
     earlier.retain(|t| (at..until).contains(t) && (t % SECOND == 0 || *t == until - 1));
     let mut asked = 0;
     for t in earlier {
-        // Between two whole seconds the gate may allow: `until` is rounded up.
+        // The gate rounds `until` up to a whole second, so it may allow less than a second earlier.
         if t % SECOND != 0 && until - t < SECOND {
             continue;
         }
@@ -111,7 +112,7 @@ fn compare(line: &Line, random: &mut Random) -> Result<(Answer, u64), String> {
     Ok((ours, asked))
 }
 
-/// The smallest line that still shows a difference: parts are taken away one by one for as long as it does.
+/// The smallest line that still shows a difference. Parts are removed one by one as long as the difference remains.
 fn shrink(line: &Line) -> Line {
     let differs = |line: &Line| {
         std::panic::catch_unwind(|| compare(line, &mut Random::of_case(1, 1)).is_err()).unwrap_or(true)
@@ -236,9 +237,9 @@ fn the_gate_and_the_model_agree_on_random_lines() {
     }
 }
 
-/// The model's own shortcut: `until` is looked for among borders only. Here every second is asked instead.
+/// The model looks for `until` only at borders. This test judges every second instead, to prove that shortcut.
 #[test]
-fn no_second_between_two_borders_is_allowed() {
+fn the_model_misses_no_allowed_second_between_two_borders() {
     let (seed, Size { by_seconds, .. }) = (seed(), size());
     let mut asked = 0;
     let mut random = Random::of_case(seed, u64::MAX);

@@ -1,12 +1,12 @@
-//! Every rule that the pipe asks, written down again from the compliance tables and not from the rule files: who asks it, where it
-//! holds, since when, whom it binds.
+//! Every rule of the pipe, written a second time from the compliance tables and not from the rule files: its profile,
+//! its countries, its effective date, and the calls that it binds.
 
 use crate::calendar::{DAY, HOUR, Holidays, MINUTE};
 use jiff::civil::{Date, Weekday, date};
 
 pub(crate) struct Profile {
     pub name: &'static str,
-    /// The countries whose calls it judges.
+    /// The countries whose calls this profile judges.
     pub countries: &'static [&'static str],
     pub chosen_for: ChosenFor,
     pub rules: Vec<Rule>,
@@ -15,7 +15,7 @@ pub(crate) struct Profile {
 pub(crate) enum ChosenFor {
     Country,
     State(&'static str),
-    /// Asked only by its name.
+    /// It judges a call only if the line names the profile.
     Nobody,
 }
 
@@ -42,14 +42,15 @@ pub(crate) enum CallerId {
 
 #[derive(Clone)]
 pub(crate) enum Asks {
-    /// Local minutes of the day from and to, by weekday; in one zone for all where one is named.
+    /// Calling windows by weekday, from and to, in local minutes of the day. If `beside` is set, they hold in that zone
+    /// for all callees.
     Hours {
         beside: Option<&'static str>,
         open: fn(Weekday) -> &'static [(i64, i64)],
     },
     NoSundays,
     NoHolidays(Holidays),
-    /// Fewer than `fewer_than` counted attempts within the span.
+    /// Fewer than `fewer_than` counted attempts within `span` (milliseconds).
     Cap {
         fewer_than: usize,
         span: i64,
@@ -59,19 +60,19 @@ pub(crate) enum Asks {
     Conversation {
         span: i64,
     },
-    /// No call for this long after a refusal; none: never again.
+    /// No call for this long after a refusal. `None`: no call ever again.
     Refusal {
         span: Option<i64>,
     },
-    /// One of the kinds, with a proof if so.
+    /// One of these kinds of consent is required, with a proof if `proof` is true.
     Consent {
         kinds: &'static [&'static str],
         proof: bool,
     },
-    /// Only for calls without an agent.
+    /// A consent that only calls without an agent need.
     AgentlessConsent,
     CallerId(CallerId),
-    /// Milliseconds.
+    /// The shortest ring timeout, in milliseconds.
     RingAtLeast(i64),
     /// No call for this long after an abandoned call, unless an agent is reserved.
     Abandoned {
@@ -217,7 +218,7 @@ pub(crate) fn profiles() -> Vec<Profile> {
     all
 }
 
-/// Stricter than any regulator asks, for a team that fears courts more.
+/// Stricter than any regulator, for a team that wants to avoid lawsuits.
 fn litigation() -> Profile {
     let rules = vec![
         hours(from_9_to_20),

@@ -1,4 +1,4 @@
-//! Local time and holidays by the plainest means: jiff converts, a table gives Easter, weekdays are counted by hand.
+//! Local time and holidays by the simplest means: jiff converts, a table gives Easter, weekdays are counted day by day.
 
 use jiff::civil::{Date, Weekday, date};
 use jiff::tz::{TimeZone, TimeZoneDatabase};
@@ -15,19 +15,19 @@ pub(crate) const DAY: i64 = 24 * HOUR;
 
 static ZONES: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundled);
 
-/// The zone of the bundled database.
+/// The zone in the bundled time-zone database.
 pub(crate) fn zone(name: &str) -> TimeZone {
     ZONES
         .get(name)
         .unwrap_or_else(|_| panic!("no zone {name} in the bundled database"))
 }
 
-/// What a clock on the wall shows.
+/// Local date and time.
 #[derive(Clone, Copy)]
 pub(crate) struct Local {
     pub date: Date,
     pub weekday: Weekday,
-    /// Milliseconds since the clock showed 00:00.
+    /// Milliseconds since 00:00 on the local clock.
     pub clock_ms: i64,
 }
 
@@ -83,7 +83,7 @@ impl Holidays {
         }
     }
 
-    /// All of some years, for cases that look for trouble beside them.
+    /// All holidays of one year, so that cases can be drawn near them.
     pub(crate) fn of_year(self, year: i16) -> Vec<Date> {
         match self {
             Holidays::UnitedStates => united_states(year),
@@ -93,8 +93,8 @@ impl Holidays {
     }
 }
 
-/// Easter Sunday: the first Sunday after the paschal full moon. The full moons are the table of the Book of Common Prayer for
-/// the years 1900 to 2199, by golden number.
+/// Easter Sunday: the first Sunday after the paschal full moon. The full moons come from the table of the Book of
+/// Common Prayer for the years 1900 to 2199, by golden number.
 pub(crate) fn easter(year: i16) -> Date {
     const FULL_MOONS: [(i8, i8); 19] = [
         (4, 14),
@@ -126,7 +126,7 @@ pub(crate) fn easter(year: i16) -> Date {
     sunday
 }
 
-/// The `n`th such weekday of a month; counted day by day. `n` of 0 is the last one.
+/// The `n`th of this weekday in a month, counted day by day. If `n` is 0, the last one.
 fn nth(year: i16, month: i8, n: usize, weekday: Weekday) -> Date {
     let mut found = Vec::new();
     let mut day = date(year, month, 1);
@@ -143,7 +143,7 @@ fn nth(year: i16, month: i8, n: usize, weekday: Weekday) -> Date {
     }
 }
 
-/// 5 U.S.C. 6103: the eleven days, and the Friday before or the Monday after one on a weekend.
+/// 5 U.S.C. 6103: the eleven days, and the Friday before or the Monday after a day that falls on a weekend.
 fn united_states(year: i16) -> Vec<Date> {
     let fixed = [
         date(year, 1, 1),
@@ -172,7 +172,8 @@ fn united_states(year: i16) -> Vec<Date> {
     days
 }
 
-/// The national days; the next weekday that is not a holiday itself stands in for one on a weekend, except for Anzac Day.
+/// The national days. If one falls on a weekend, the next weekday that is not itself a holiday replaces it, except for
+/// Anzac Day.
 fn australia(year: i16) -> Vec<Date> {
     let easter = easter(year);
     let mut days = vec![easter - 2.days(), easter + 1.day(), date(year, 4, 25)];

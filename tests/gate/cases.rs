@@ -1,6 +1,6 @@
-//! Random lines that look for trouble: near the borders of windows, holidays, summer time, effective dates, caps and pauses.
+//! Random lines near the limits where faults are likely: windows, holidays, summer time, effective dates, caps, pauses.
 //!
-//! A case depends on the seed and its number only, so each can be made again alone.
+//! A case depends only on the seed and on its number, so each can be repeated alone.
 
 use crate::calendar::{DAY, HOUR, Holidays, MINUTE, SECOND, local_midnight, millis, written, zone};
 use crate::line::{Consent, Contact, Line, Past};
@@ -41,7 +41,7 @@ impl Random {
     }
 }
 
-/// Begins of numbers, and how many digits follow.
+/// Prefixes of numbers, and how many digits follow.
 #[rustfmt::skip]
 const NUMBERS: &[(&str, usize)] = &[
     // States with rules of their own, those of several zones, their overlays.
@@ -54,7 +54,7 @@ const NUMBERS: &[(&str, usize)] = &[
     ("+1212", 7), ("+1202", 7), ("+1812", 7), ("+1930", 7), ("+1219", 7), ("+1317", 7), ("+1208", 7), ("+1986", 7),
     ("+1605", 7), ("+1701", 7), ("+1308", 7), ("+1785", 7), ("+1906", 7), ("+1423", 7), ("+1931", 7), ("+1775", 7),
     ("+1928", 7), ("+1602", 7), ("+1907", 7), ("+1808", 7), ("+1303", 7), ("+1415", 7), ("+1616", 7),
-    // Territories, and the toll-free, premium, personal and unassigned codes.
+    // Territories, and the toll-free, premium-rate, personal and unassigned codes.
     ("+1787", 7), ("+1939", 7), ("+1340", 7), ("+1671", 7), ("+1684", 7), ("+1670", 7), ("+1876", 7), ("+1246", 7),
     ("+1800", 7), ("+1888", 7), ("+1833", 7), ("+1900", 7), ("+1500", 7), ("+1533", 7), ("+1600", 7), ("+1700", 7),
     ("+1710", 7), ("+1211", 7), ("+1999", 7), ("+1555", 7),
@@ -70,7 +70,7 @@ const NUMBERS: &[(&str, usize)] = &[
     ("+9122", 8), ("+9198", 8), ("+8610", 8), ("+86138", 8), ("+86991", 7), ("+8522", 7), ("+8529", 7), ("+656", 7),
     ("+659", 7), ("+8134", 7), ("+8190", 8), ("+81120", 6), ("+5511", 8), ("+55119", 8), ("+5592", 8), ("+5581", 8),
     ("+5568", 8), ("+5597", 8), ("+5567", 8),
-    // Countries without rules, and no places at all.
+    // Countries without rules, and codes of no country.
     ("+7495", 7), ("+5255", 8), ("+971", 8), ("+882", 9), ("+800", 8), ("+979", 9), ("+1", 7), ("+999", 8),
 ];
 
@@ -151,7 +151,7 @@ const BESIDE: &[i64] = &[
     HOUR,
     -HOUR,
 ];
-/// Local minutes at which some window begins or ends.
+/// Local minutes of the day at which a calling window begins or ends.
 const CLOCKS: &[i64] = &[
     0, 480, 540, 600, 720, 780, 840, 960, 1020, 1080, 1200, 1260, 1290, 1320,
 ];
@@ -184,7 +184,7 @@ static HOLIDAYS: LazyLock<Vec<Date>> = LazyLock::new(|| {
         .collect()
 });
 
-/// A line; the zones are those of its number, near whose borders the instant is drawn.
+/// Draws a line. Its instant is near a limit in one of the number's time zones.
 pub(crate) fn draw(random: &mut Random) -> Line {
     let (number, places) = number_and_places(random);
     let contact_zone = random.one_in(6).then(|| random.of(ZONES).to_owned());
@@ -223,7 +223,7 @@ pub(crate) fn draw(random: &mut Random) -> Line {
     }
 }
 
-/// Most numbers are somewhere, since all others are denied.
+/// Most numbers drawn have a place, because the gate denies all others.
 fn number_and_places(random: &mut Random) -> (String, NumberPlaces) {
     loop {
         let number = number(random);
@@ -242,7 +242,7 @@ fn number(random: &mut Random) -> String {
     };
     let mut number = begin.to_owned();
     for at in 0..digits {
-        // Exchanges of 555 or with a first digit of 2 to 9 are possible everywhere.
+        // Exchanges of 555, or with a first digit of 2 to 9, are valid everywhere.
         let digit = if at == 0 {
             random.between(2, 9)
         } else {
@@ -435,7 +435,8 @@ fn caller_id(random: &mut Random, number: &str) -> Option<String> {
     (!random.one_in(6)).then(|| random.of(CALLER_IDS).to_owned())
 }
 
-/// Profiles by name: mostly of the countries of the number and the address, so that the call is not refused for its place alone.
+/// Profiles by name. Most are of the countries of the number and the address, so that the place alone does not refuse
+/// the call.
 fn named(random: &mut Random, number: &NumberPlaces, contact: &Contact) -> Vec<String> {
     if random.one_in(2) {
         return Vec::new();

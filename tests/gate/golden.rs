@@ -12,16 +12,16 @@ use std::collections::BTreeSet;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Golden {
-    /// The line, or its exact text if that is no object.
+    /// The line. If it is not a JSON object, `raw` has its exact text.
     line: Option<Value>,
     raw: Option<String>,
     decision: Option<String>,
     until: Option<String>,
-    /// Profile and rule, all of them.
+    /// Profile and rule of all refusals.
     refused_by: Option<Vec<String>>,
-    /// Profile and rule, these among others.
+    /// Profile and rule of some of the refusals; there may be others.
     refused_at_least: Option<Vec<String>>,
-    /// The field that is wrong; null if the whole line is.
+    /// The field that is wrong; null if the whole line is wrong.
     #[serde(default, with = "told")]
     error: Option<Option<String>>,
     why: String,
@@ -82,7 +82,7 @@ impl Golden {
     }
 }
 
-/// The rules of the model, each of which must be seen at work.
+/// The rules of the model. Some golden line must exercise each of them.
 pub(crate) fn rules() -> Vec<(&'static str, &'static str)> {
     let of = |profile: &book::Profile| {
         profile
@@ -158,7 +158,7 @@ fn every_rule_allows_in_one_golden_line_and_refuses_in_another() {
     }
 }
 
-/// `--list` is what an auditor reads; the model's own rules must all be in it, with the same dates.
+/// An auditor reads `--list`, so it must name all rules of the model, with the same dates.
 #[test]
 fn the_list_names_every_rule_of_the_model_with_its_date() {
     let field = |row: &Value, name: &str| row[name].as_str().map(str::to_owned);

@@ -1,4 +1,4 @@
-//! Lines that nobody should send. Each gets one line back, in order, and the pipe ends well.
+//! Lines that no client should send. The gate answers each with one line, in order, and ends with exit code 0.
 
 use crate::cases::{Random, draw};
 use serde_json::Value;
@@ -6,10 +6,10 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 const GOOD: &str = r#"{"at":"2026-11-20T12:00:00-05:00","number":"+12125550123","purpose":"service","mode":"manual","ring_timeout_ms":20000}"#;
-/// Digits that no error may repeat: they may be somebody's number.
+/// Digits that no error may repeat, because they may be a telephone number.
 const DIGITS: &str = "2125550123";
 
-/// All that `paceline gate` writes for some input; it must end with 0 and write nothing else.
+/// The lines that `paceline gate` writes for this input. It must end with exit code 0 and write nothing else.
 fn run(input: &[u8]) -> Vec<String> {
     let mut gate = Command::new(env!("CARGO_BIN_EXE_paceline"))
         .arg("gate")
@@ -45,7 +45,7 @@ fn around(hostile: &[Vec<u8>]) -> Vec<u8> {
     input
 }
 
-/// Each hostile line stands before a good one, so that a line lost or doubled shifts everything after it.
+/// A good line follows each hostile line, so a lost or a doubled answer shifts all answers after it.
 fn each_gets_an_error(hostile: &[Vec<u8>]) {
     let said = run(&around(hostile));
     assert_eq!(said.len(), 2 * hostile.len());
@@ -210,7 +210,7 @@ fn lines_of_16_mb_are_answered_one_by_one() {
 }
 
 #[test]
-fn line_ends_of_windows_a_last_line_without_an_end_and_no_line_at_all_are_accepted() {
+fn windows_line_ends_a_last_line_without_an_end_and_no_line_at_all_are_accepted() {
     assert!(run(b"").is_empty());
     for input in [
         format!("{GOOD}\r\n{GOOD}\r\n"),
@@ -253,11 +253,11 @@ fn good_lines_damaged_at_random_get_one_line_each() {
     }
 }
 
-/// The field that the error must name, and what makes it wrong.
+/// The field that the error must name, and the change that makes it wrong.
 type Wrong = (&'static str, fn(&mut Value));
 
 #[test]
-fn one_wrong_thing_in_a_random_line_is_named_by_its_field() {
+fn the_error_names_the_wrong_field_of_a_random_line() {
     let wrong: &[Wrong] = &[
         ("at", |line| line["at"] = "2026-11-20T12:00:00".into()),
         ("at", |line| drop(line.as_object_mut().unwrap().remove("at"))),

@@ -1,4 +1,4 @@
-//! The line of the pipe, as its document describes it, with types of its own.
+//! The line of the pipe as its document describes it. The types here are independent of the gate's types.
 
 use serde::{Deserialize, Serialize};
 
@@ -64,7 +64,7 @@ pub(crate) struct Past {
     pub disposition: Option<String>,
 }
 
-/// What either side says to a line; reasons without their texts, sorted.
+/// The answer of the gate or the model to a line. The reasons are sorted and have no texts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub decision: String,

@@ -1,6 +1,6 @@
-//! The gate against a model of its rules that shares nothing with it: the model is slow, obvious, and written from the compliance
-//! tables. Random lines by the thousand here, by the million in `scripts/prove gate`; lines whose answers are reasoned by
-//! hand in `golden.jsonl`; and lines that nobody should send.
+//! Compares the gate with a model of its rules. The model shares no code with it, is slow and obvious, and is written
+//! from the compliance tables. The inputs are random lines (thousands here, millions in `scripts/prove gate`), the
+//! lines of `golden.jsonl` with answers reasoned by hand, and lines that no client should send.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! The way into the gate, and to the number facts.
+//! Helpers that call the gate's pipe and the number facts.
 
 use crate::calendar::millis;
 use crate::line::Answer;
@@ -9,7 +9,7 @@ use paceline_core::number::E164;
 use serde_json::Value;
 use std::cell::RefCell;
 
-/// What the pipe says of a line that it cannot use.
+/// The pipe's error for a line that it cannot use.
 #[derive(Debug)]
 pub(crate) struct Complaint {
     pub error: String,
@@ -31,7 +31,7 @@ pub(crate) fn places(number: &str) -> NumberPlaces {
     }
 }
 
-/// One pipe for each thread, as it remembers the profiles of the line before.
+/// Each thread has its own pipe, because a pipe remembers the profiles of the line before.
 fn write(line: &[u8]) -> Value {
     thread_local! {
         static PIPE: RefCell<Pipe> = RefCell::new(Pipe::new(Rulebook::shipped().unwrap().clone()));

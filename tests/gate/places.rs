@@ -1,6 +1,7 @@
-//! Where the called party may be: the number's places come from the number facts, the address's from the tables here.
+//! The places where the callee may be: those of the number come from the number facts, those of the address from the
+//! tables here.
 
-/// What the number facts say of a number.
+/// The number facts of one number.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct NumberPlaces {
     pub possible: bool,
@@ -133,7 +134,7 @@ const COUNTRIES: &[(&str, &[&str])] = &[
             "Antarctica/Macquarie",
         ],
     ),
-    // No rules, so every call is denied; the hours of other countries are still judged there.
+    // These places have no rules, so every call is denied; the calling hours of other countries are still judged there.
     ("JE", &["Europe/Jersey"]),
     ("JM", &["America/Jamaica"]),
     ("RE", &["Indian/Reunion"]),
@@ -182,7 +183,7 @@ const COUNTRIES: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// The zones of a state of the US or a province of Canada; none: there is no such place.
+/// The time zones of a state of the US or a province of Canada. `None`: there is no such place.
 pub(crate) fn of_state(country: &str, state: &str) -> Option<&'static [&'static str]> {
     let tables: &[&[(&str, &[&str])]] = match country {
         "US" => &[US_STATES, TERRITORIES],
@@ -196,7 +197,7 @@ pub(crate) fn of_state(country: &str, state: &str) -> Option<&'static [&'static 
     found.map(|(_, zones)| *zones)
 }
 
-/// Every state or province of a country that has some.
+/// All states or provinces of a country; empty if it has none.
 pub(crate) fn states_of(country: &str) -> Vec<&'static str> {
     match country {
         "US" => US_STATES.iter().map(|(name, _)| *name).collect(),
@@ -223,7 +224,7 @@ pub(crate) fn of_country(country: &str) -> Vec<&'static str> {
     zones
 }
 
-/// Every state and country by itself: the same local time as the table of the number facts has, every six hours of three years.
+/// For each state and country, both tables give the same local time, checked every six hours over three years.
 #[test]
 fn the_tables_of_addresses_agree_with_those_of_the_number_facts() {
     use crate::calendar::{DAY, HOUR, local, millis, zone};

@@ -1,5 +1,5 @@
-//! The slow and obvious gate: it judges one instant by walking through the rules, and finds `until` by asking every instant that
-//! can matter, one after the other.
+//! A slow and obvious model of the gate: it judges one instant by going through all rules, and finds `until` by judging
+//! every instant at which the answer can change, one after the other.
 
 use crate::book::{Asks, CallerId, ChosenFor, Per, Profile, Rule, profiles};
 use crate::calendar::{DAY, MINUTE, QUARTER, SECOND, local, millis, zone};
@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 const FORESEEN: i64 = 400 * DAY;
-/// Everything else (congestion, failed, blocked) did not reach the callee.
+/// Outcomes that count as an attempt. All others (congestion, failed, blocked) did not reach the callee.
 const COUNTED: [&str; 11] = [
     "answered",
     "machine",
@@ -45,16 +45,17 @@ impl Verdict {
 
 type Reason = (&'static str, &'static str, Verdict);
 
-/// How the instants between two that are asked are known to be like the first of them.
+/// The instants that the model judges when it looks for `until`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Steps {
-    /// Windows open and close on whole quarters of an hour of UTC; all else begins a span after some instant of the line.
+    /// Only borders. Windows open and close on whole quarters of an hour of UTC; everything else begins or ends a fixed
+    /// span after an instant of the line.
     Borders,
-    /// Nothing is known but that everything lies on whole seconds. Slow; proves the other.
+    /// Every whole second. Slow; it proves that `Borders` misses nothing.
     Seconds,
 }
 
-/// A line with everything looked up that does not depend on the instant.
+/// A line, with everything already looked up that does not depend on the instant.
 pub(crate) struct Reference<'a> {
     line: &'a Line,
     at: i64,
@@ -63,7 +64,7 @@ pub(crate) struct Reference<'a> {
     rules: Vec<(&'static str, &'static Rule)>,
     past: Vec<PastAttempt<'a>>,
     consents: Vec<Agreed<'a>>,
-    /// The reasons that belong to no regulator; no later instant changes them.
+    /// The reasons that come from no regulator. They hold at every instant.
     own: Vec<Reason>,
 }
 
@@ -80,7 +81,7 @@ struct Agreed<'a> {
 }
 
 struct Where {
-    /// `US`, `FR` and so on: of the number and of the address.
+    /// Country codes (`US`, `FR`) of the number and of the address.
     countries: BTreeSet<String>,
     /// Country and state.
     states: BTreeSet<(String, String)>,
@@ -132,7 +133,7 @@ fn place(line: &Line, number: &NumberPlaces) -> Where {
     if let Some(zone) = &contact.time_zone {
         zones = BTreeSet::from([zone.clone()]);
     }
-    // A number that is nowhere stays nowhere, whatever the contact says.
+    // If the number has no time zone, the contact's data give it none.
     if number.zones.is_empty() {
         zones.clear();
     }
@@ -178,7 +179,7 @@ impl<'a> Reference<'a> {
                     .any(|past| past.disposition.as_deref() == Some("dnc")),
             ),
         ];
-        // Where nobody knows whose rules hold, none is asked.
+        // If it is unknown which rules apply to the number, no rule is asked.
         if !number.possible {
             own.push(("impossible_number", true));
             chosen.clear();
@@ -230,7 +231,7 @@ impl<'a> Reference<'a> {
         }
     }
 
-    /// The first whole second after `at`, and not after `last`, at which everything allows.
+    /// The first whole second after `at`, up to `last`, at which all rules allow the call.
     pub(crate) fn until(&self, steps: Steps, last: i64) -> Option<i64> {
         let first = next_second(self.at + 1);
         match steps {
@@ -267,7 +268,7 @@ impl<'a> Reference<'a> {
         }
     }
 
-    /// Every instant, apart from the quarters, at which a wait can end.
+    /// Every instant at which a wait can end, apart from the quarters of an hour.
     fn ends_of_waiting(&self) -> Vec<i64> {
         let mut spans = Vec::new();
         for (_, rule) in &self.rules {
@@ -312,7 +313,7 @@ impl<'a> Reference<'a> {
         reasons
     }
 
-    /// `None`: the rule does not concern this call.
+    /// `None`: the rule does not apply to this call.
     fn ask(&self, rule: &Rule, at: i64, steps: Steps) -> Option<Verdict> {
         if !self.binds(&rule.asks) {
             return None;
@@ -359,7 +360,8 @@ impl<'a> Reference<'a> {
             .is_none_or(|from| self.zones.iter().any(|zone| local(zone, at).date >= from))
     }
 
-    /// The instants of a call at which the answer about hours can differ: its begin, and every border before it stops to ring.
+    /// The instants of a call at which the answer about calling hours can differ: its start, and every border before
+    /// the ringing ends.
     fn instants(&self, at: i64, steps: Steps) -> impl Iterator<Item = i64> {
         let step = match steps {
             Steps::Borders => QUARTER,
@@ -396,7 +398,7 @@ impl<'a> Reference<'a> {
         }
     }
 
-    /// Whether the rule is satisfied, and what it says if not.
+    /// Whether the rule is satisfied, and its verdict if it is not.
     fn holds(&self, asks: &Asks, at: i64) -> (bool, Verdict) {
         match asks {
             Asks::Hours { .. } | Asks::NoSundays | Asks::NoHolidays(_) => (true, Verdict::Defer),

@@ -1,4 +1,4 @@
-//! What came of a file: the contacts in the store, as text.
+//! The result of an import: the contacts in the store, as text.
 
 use paceline::store::{ContactFilter, ContactRow, Store};
 use paceline_core::contact::Contact;
@@ -15,7 +15,7 @@ pub(crate) async fn contacts(store: &Store, list: ContactListId) -> Vec<ContactR
         .unwrap()
 }
 
-/// A line on a contact: its numbers, name and attributes, and as JSON what else is known.
+/// One line for a contact: its numbers, name and attributes, and all its other fields as JSON.
 pub(crate) fn told_of(row: ContactRow) -> String {
     let numbers = row.contact.numbers.iter().skip(1).map(|n| {
         let label = n.label.as_ref().map_or("", |label| label.as_str());

@@ -1,4 +1,4 @@
-//! A service of the outside check to test against. It answers by the last digit of a number, and can break in many ways.
+//! A test service for the outside check. The last digit of a number decides its answer, and it can fail in many ways.
 
 use jiff::Timestamp;
 use paceline::clock::Clock;
@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// What the service does with a request.
+/// How the service behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Plays {
     /// It answers for every number.
@@ -20,19 +20,19 @@ pub(crate) enum Plays {
     Slow(Duration),
     /// It answers for every second number only, and adds an answer that cannot be read.
     HalfAnswers,
-    /// It answers for other numbers than those asked.
+    /// It answers for numbers other than those in the request.
     OtherNumbers,
     /// It closes the connection in the middle of the reply.
     HalfBody,
-    /// Its reply is JSON of another kind.
+    /// Its reply is JSON of another form.
     WrongJson,
-    /// Its reply is no JSON, and repeats the numbers.
+    /// Its reply is not JSON, and repeats the numbers.
     NoJson,
-    /// 500.
+    /// It replies with status 500.
     Error500,
-    /// 429 with a wait.
+    /// It replies with status 429 and a `Retry-After` of this many seconds.
     Busy(u32),
-    /// It points to another URL.
+    /// It redirects to another URL.
     Redirects,
     /// It never replies.
     Hangs,
@@ -40,9 +40,9 @@ pub(crate) enum Plays {
     HugeBody,
 }
 
-/// The time for which its answers hold.
+/// How long its answers are valid.
 pub(crate) const HOLDS: Duration = Duration::from_secs(24 * 3_600);
-/// The time for which a phone stays switched off.
+/// How long a phone stays switched off.
 pub(crate) const OFF: Duration = Duration::from_secs(3_600);
 pub(crate) const SECRET: &str = "s3cret";
 
@@ -77,7 +77,7 @@ impl Service {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 let state = serving.clone();
-                // A client that has gone away is no fault of the service.
+                // A client that closed the connection is not a fault of the service.
                 tokio::spawn(async move { state.serve(stream).await.ok() });
             }
         });
@@ -88,7 +88,7 @@ impl Service {
         *self.state.plays.lock().unwrap() = plays;
     }
 
-    /// How often each number was asked.
+    /// How often the job asked for each number.
     pub(crate) fn asked(&self) -> BTreeMap<String, u32> {
         self.state.asked.lock().unwrap().clone()
     }
@@ -166,7 +166,7 @@ impl State {
                 reply(&mut stream, "307 Temporary Redirect", "location: /other\r\n", "").await
             }
             Plays::Hangs => {
-                // Until the client closes the connection.
+                // Waits until the client closes the connection.
                 stream.read(&mut [0; 1]).await.map(drop)
             }
             Plays::HugeBody => {
@@ -206,7 +206,7 @@ fn utc(at: Wall) -> String {
     Timestamp::from_millisecond(at.0).unwrap().to_string()
 }
 
-/// The head in lower case and the body of a request.
+/// The head (in lower case) and the body of a request.
 async fn request(stream: &mut TcpStream) -> std::io::Result<Option<(String, Vec<u8>)>> {
     let mut read = Vec::new();
     let head_end = loop {

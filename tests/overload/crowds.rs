@@ -1,5 +1,5 @@
-//! Contacts who must wait, by the million, beside some who may be called: whoever may be called is called as if the others
-//! were not there. In the ordinary tests with thousands.
+//! Millions of contacts that must wait, beside a few that may be called. The few are called as if the others were not
+//! there. The ordinary tests use thousands.
 
 use super::{Db, PBX, is_full, runtime, seed};
 use paceline::clock::Clock;
@@ -24,9 +24,9 @@ const AREAS: [i64; 28] = [
     202, 203, 205, 206, 207, 208, 212, 213, 214, 215, 217, 303, 304, 305, 307, 312, 313, 314, 315, 401, 402,
     404, 405, 406, 407, 408, 409, 410,
 ];
-/// A zone whose clocks show UTC.
+/// A time zone whose local time is UTC.
 const OPEN: &str = "Atlantic/Reykjavik";
-/// Five hours ahead of it at least, or ten behind.
+/// Time zones that are at least five hours ahead of UTC, or ten hours behind.
 const CLOSED: [&str; 6] = [
     "Asia/Tokyo",
     "Asia/Seoul",
@@ -45,7 +45,7 @@ struct Scale {
     window: Duration,
     first_call: Duration,
     least: f64,
-    /// Of one transaction that changes the hours.
+    /// The longest time that the change of a campaign's calling hours may take.
     slice: Duration,
 }
 
@@ -72,7 +72,7 @@ const FULL: Scale = Scale {
     slice: Duration::from_millis(50),
 };
 
-/// Open in [`OPEN`] from an hour ago for four hours on, and so closed in each of [`CLOSED`].
+/// Calling hours that are open in [`OPEN`] from one hour ago until in four hours, and closed in each of [`CLOSED`].
 fn hours_of_now(clock: &Clock, time_zone: &str) -> CallingHours {
     let minute = u16::try_from(clock.now().wall.0 / 60_000 % 1440).unwrap();
     let (from, until) = ((minute + 1380) % 1440, (minute + 240) % 1440);
@@ -93,7 +93,7 @@ fn hours_of_now(clock: &Clock, time_zone: &str) -> CallingHours {
     }
 }
 
-/// A running dialer whose campaigns come one after the other.
+/// A running dialer. The test adds its campaigns one after the other.
 struct Floor {
     db: Db,
     store: Store,
@@ -147,7 +147,7 @@ impl Floor {
         }
     }
 
-    /// Active, without work and without agents.
+    /// Creates an active campaign without tasks and without agents.
     async fn campaign(&self, name: &str, hours: CallingHours) -> CampaignId {
         let settings = settings(hours);
         let now = self.clock.now().wall;
@@ -163,7 +163,7 @@ impl Floor {
         id
     }
 
-    /// A list of so many, in these zones in turn, with numbers of an area code of its own.
+    /// Creates a list of `count` contacts, in these zones in turn, with numbers of an area code of its own.
     async fn list(&self, count: u32, zones: &[&str]) -> ContactListId {
         let name = format!("list {}", uuid::Uuid::new_v4());
         let made = self
@@ -221,7 +221,7 @@ impl Floor {
             .await;
     }
 
-    /// When the first of them was ready.
+    /// Adds `count` agents who are ready. Returns the time when the first of them was ready.
     async fn agents(&self, campaign: CampaignId, count: u32) -> Wall {
         let mut first = None;
         for n in 0..count {
@@ -257,7 +257,7 @@ impl Floor {
         self.db.count(&sql).await
     }
 
-    /// Attempts a second of these campaigns, and the longest that a small change of somebody's took meanwhile.
+    /// Attempts per second of each of these campaigns, and the longest time of a small write to the store meanwhile.
     async fn rates<const N: usize>(&self, of: [CampaignId; N]) -> ([f64; N], Duration) {
         let mut before = [0; N];
         for (n, campaign) in of.iter().enumerate() {
@@ -291,7 +291,7 @@ impl Floor {
         tokio::time::sleep(self.scale.window / 2).await;
     }
 
-    /// Until the first call of this campaign is stored, from when its first agent was ready.
+    /// Waits for the first call of this campaign, and checks the time since its first agent was ready.
     async fn first_call(&self, campaign: CampaignId, ready: Wall, what: &str) {
         let from = Instant::now();
         while self.attempts(campaign).await == 0 {
@@ -310,7 +310,7 @@ impl Floor {
         assert!(took < self.scale.first_call, "{what}: {took:?}");
     }
 
-    /// Holds a rate against what it was before.
+    /// Asserts that a rate is not much lower than it was before.
     fn keeps(&self, what: &str, rate: f64, before: f64, slowest: Duration) {
         println!(
             "{what}: {rate:.1} attempts/s, {:.0} % of {before:.1}; a small change took {} ms at most",
@@ -372,7 +372,7 @@ async fn contacts_that_must_wait_keep_no_other_contact_from_being_called(db: Db)
     floor.keeps("beside a crowd in another task", rate, alone, slowest);
     floor.keeps("the other campaign", beside, alone, slowest);
 
-    // In one task with those who may be called: all of them in turn.
+    // One task with both: 49 contacts that must wait for each contact that may be called.
     let mixed = floor.campaign("mixed", open_hours.clone()).await;
     let zones: Vec<&str> = CLOSED.iter().copied().cycle().take(49).chain([OPEN]).collect();
     let list = floor.list(scale.crowd, &zones).await;
@@ -384,7 +384,7 @@ async fn contacts_that_must_wait_keep_no_other_contact_from_being_called(db: Db)
     let ([_, beside], slowest) = floor.rates([mixed, healthy]).await;
     floor.keeps("the other campaign", beside, alone, slowest);
 
-    // Twice a crowd more, who wait; and then the hours change.
+    // Two more crowds that must wait. Then the calling hours change.
     for _ in 0..2 {
         let list = floor.list(scale.crowd, &CLOSED).await;
         floor.task(crowded, list).await;
