@@ -1,7 +1,7 @@
-//! `POST /api/v1/tasks?dry_run=true` of a list of a million contacts in seven countries, over HTTP from a running Paceline: how long it
-//! takes, and the most memory that it needs. A third of the contacts has a consent, a part of which expires within the week; a
-//! quarter has past attempts; one in 33 is on the do-not-call list. `scripts/bench dry-run`; the number of contacts may follow, then
-//! `sqlite` or `postgres`.
+//! `POST /api/v1/tasks?dry_run=true` with a list of a million contacts in seven countries, over HTTP to a running
+//! Paceline: the time that it takes, and the peak of the memory. A third of the contacts has a consent, and some of
+//! these expire within the week; a quarter has past attempts; one in 33 is on the do-not-call list. `scripts/bench
+//! dry-run`; the number of contacts may follow, then `sqlite` or `postgres`.
 
 use paceline::api::{Role, keys};
 use paceline::app::App;
@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// As the binary has it.
+/// The same allocator as the binary's.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -71,7 +71,7 @@ async fn measure(
         ..Config::default()
     };
     let app = App::start(&config, Clock::real()).await?;
-    // The client needs it, though it speaks plain HTTP here.
+    // The client needs a provider of TLS, though it uses plain HTTP here.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder().no_proxy().build()?;
     let task = json!({"name": "bench", "contact_list_id": 1, "campaign_id": 1});
@@ -97,14 +97,14 @@ async fn measure(
         if run == 1 {
             println!("  {}", answer.get("summary").unwrap_or(&Value::Null));
         }
-        // What is stored meanwhile, such as PostgreSQL's statistics, may change the next run.
+        // Anything that a run stores, such as PostgreSQL's statistics, may change the next run.
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     app.stop().await;
     Ok(())
 }
 
-/// Numbers by the remainder of the contact's place: how they begin, and the least number that follows.
+/// Numbers by the remainder of the contact's index: the prefix, and the lowest number after it.
 const AREAS: [(&str, i64); 12] = [
     ("+1212", 2_000_000),
     ("+1305", 2_000_000),
@@ -120,7 +120,7 @@ const AREAS: [(&str, i64); 12] = [
     ("+3491", 2_000_000),
 ];
 
-/// A store with a campaign and a list. Returns an API key.
+/// Makes a store with a campaign and a list. Returns an API key.
 async fn fill(url: &str, contacts: i64) -> Result<String, Failure> {
     let started = Instant::now();
     let store = Store::open(url, StoreMetrics::default()).await?;
@@ -227,7 +227,7 @@ fn statements(sqlite: bool, contacts: i64, now: Wall) -> Result<Vec<String>, Fai
     ])
 }
 
-/// A line of the process's status.
+/// The value of a line of the process's status.
 fn memory_mb(field: &str) -> Result<u64, Failure> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix(field));

@@ -1,5 +1,5 @@
-//! What a decision of the gate costs, and how many lines a second `paceline gate` answers on one core. `scripts/bench gate`;
-//! the number of decisions may follow.
+//! The cost of a decision of the gate, and the number of lines per second that `paceline gate` answers on one core.
+//! `scripts/bench gate`; the number of decisions may follow.
 //!
 //! The calls are to Florida and to an area code of two zones, with a history of 100 attempts, at times through a whole year,
 //! so that most are deferred or allowed. The lines of the pipe have one attempt each.
@@ -16,7 +16,7 @@ use paceline_core::time::Wall;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-/// As the binary has it.
+/// The same allocator as the binary's.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -1,9 +1,9 @@
-//! What others can do to calls over HTTP: `paceline serve` with a simulated PBX and 300 agents is attacked in every way that
-//! we know, for some seconds each, over loopback. For each attack: how long answered calls waited for their agents, how late
-//! the dialer's thread was, the most memory it took, and whether health was told.
+//! Attacks on `paceline serve` over HTTP: with a simulated PBX and 300 agents, every attack that we know runs for some
+//! seconds over loopback. For each attack: how long answered calls waited for their agents, how late the dialer's
+//! thread was, the peak of its memory, and whether the health check was answered.
 //!
-//! Run by `scripts/prove hostile`. Arguments: `--agents N` (300), `--seconds N` (10), `--only WORD`: attacks whose name has
-//! it. Fails where p99 is above 20 ms, memory at or above 512 MB, or health was not told.
+//! Run by `scripts/prove hostile`. Arguments: `--agents N` (300), `--seconds N` (10), `--only WORD`: only attacks whose
+//! name contains it. Fails if p99 is above 20 ms, memory is at or above 512 MB, or a health check was not answered.
 
 #![allow(
     clippy::unwrap_used,
@@ -32,7 +32,7 @@ mod spread;
 
 const P99_MAX_MS: f64 = 20.0;
 const RESIDENT_MB_MAX: u64 = 512;
-/// So many times as fast as real, for more calls in less time.
+/// The speed of the simulation relative to real time, for more calls in less time.
 const SPEED: u32 = 5;
 const NUMBERS_PER_TASK: u32 = 10_000;
 const TASKS: u32 = 4;
@@ -49,7 +49,7 @@ fn number(name: &str, default: u32) -> u32 {
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
-        // An attacker is not on the machine that is attacked.
+        // In reality an attacker does not share the machine.
         .on_thread_start(|| rustix::process::setpriority_process(None, 10).unwrap())
         .enable_all()
         .build()
@@ -62,7 +62,7 @@ fn main() {
     }
 }
 
-/// A campaign at work.
+/// A running campaign.
 async fn begin(serve: &Serve, agents: u32) {
     let trunk = json!({"name": "carrier", "pbx": "main", "dial": "PJSIP/{number}@carrier"});
     let trunk = serve.api(0, "POST", "/trunks", &trunk).await["id"].clone();
@@ -142,7 +142,7 @@ async fn run() -> bool {
     held
 }
 
-/// Whether health was told.
+/// The answers to the health checks.
 struct Health {
     told: u32,
     failed: u32,
@@ -161,7 +161,7 @@ impl std::fmt::Display for Health {
     }
 }
 
-/// Asks for health twice a second, as a supervisor does.
+/// Requests the health check twice a second, as a supervisor does.
 async fn watch_health(addr: SocketAddr, lasts: Duration) -> Health {
     let (until, mut health) = (
         Instant::now() + lasts,

@@ -1,9 +1,10 @@
-//! A million rows of CSV into the store: read, checked, made one per number and stored, beside what the database takes for
-//! bare rows in the same run. `scripts/bench import`; the number of rows may follow, then `sqlite` or `postgres`,
-//! or a file of one's own.
+//! An import of a million rows of CSV into the store: read, check, remove duplicates, store; compared with plain
+//! inserts of the same rows in the same run. `scripts/bench import`; the number of rows may follow, then `sqlite` or
+//! `postgres`, or a file.
 //!
-//! The numbers are in random order, one row in fifty repeats an earlier number, one in a hundred cannot be called; each row
-//! has a name, a time zone and two attributes. Beside an active campaign, transactions are short and pauses as long.
+//! The numbers are in random order, one row in fifty repeats an earlier number, one in a hundred cannot be called; each
+//! row has a name, a time zone and two attributes. As with an active campaign, transactions are short, with pauses of
+//! the same length.
 
 use paceline::clock::Clock;
 use paceline::import::{ContactFile, Ended, Job, Settings};
@@ -17,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// As the binary has it.
+/// The same allocator as the binary's.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -33,7 +34,7 @@ fn main() -> Result<(), Failure> {
     let file = own.map_or_else(|| write_file(folder.path(), rows), Ok)?;
     let megabytes = std::fs::metadata(&file)?.len() / 1_000_000;
     println!("{rows} rows, {megabytes} MB of CSV");
-    // As `paceline import` has it.
+    // The same settings as `paceline import`'s.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -224,7 +225,7 @@ async fn bare_postgres(url: &str, rows: u64) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The most memory that this process ever had, from proc(5).
+/// The peak of this process's memory so far, from proc(5).
 fn memory_peak_mb() -> Result<u64, Failure> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

@@ -1,8 +1,8 @@
-//! What Paceline costs beside its PBX: CPU seconds per call of both, in one run, and how long an answered call waits
-//! for its agent. No media, SQLite, gate and metrics on.
+//! The cost of Paceline compared with its PBX: CPU seconds per call of both, in one run, and how long an answered call
+//! waits for its agent. No media; SQLite, gate and metrics on.
 //!
 //! Run by `scripts/bench`. Arguments: `--agents N` (150), `--calls N` (3000), `--asterisk 22|16` (22), `--freeswitch`,
-//! `--bar RATIO`: fails where the ratio is above it.
+//! `--bar RATIO`: fails if the ratio is above it.
 
 #![allow(
     clippy::unwrap_used,
@@ -64,7 +64,7 @@ async fn measure<S: Site>(system: System<S>, name: &str, (pbx, dial): (&str, &st
     system.wait_for_agents(campaign, ids.len()).await;
     let numbers: Vec<String> = (0..calls).map(|n| Behaviour::TalksBriefly.number(n)).collect();
 
-    // What it costs the PBX to hold the agents' legs alone, so that it can be told from what its calls cost.
+    // The PBX's cost of holding the agents' legs, which is not a cost of the calls.
     let held_from = (system.lab.cpu_seconds(), Instant::now());
     tokio::time::sleep(Duration::from_secs(5)).await;
     let holding = (system.lab.cpu_seconds() - held_from.0) / held_from.1.elapsed().as_secs_f64();
@@ -73,7 +73,7 @@ async fn measure<S: Site>(system: System<S>, name: &str, (pbx, dial): (&str, &st
     let task = system.task(campaign, "load", &numbers, 0).await;
     let path = format!("/tasks/{task}");
     wait_for("every call to be over", Duration::from_secs(600), async || {
-        // Asked seldom, so that asking is not what is measured.
+        // We poll rarely, so that the polls do not change the measurement.
         tokio::time::sleep(Duration::from_secs(2)).await;
         let task = system.api.try_get(&path).await?;
         (task["progress"]["done"] == u64::from(calls)).then_some(())

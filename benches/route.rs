@@ -1,5 +1,5 @@
-//! What a choice of a trunk costs, and how many choices a second `paceline route` makes on one core. `scripts/bench route`; the
-//! number of choices may follow.
+//! The cost of a choice of a trunk, and the number of choices per second that `paceline route` makes on one core.
+//! `scripts/bench route`; the number of choices may follow.
 //!
 //! The trunks have channels, calls per second, regions and carriers, and half of them a history of legs. Each choice is
 //! dialed, rings and ends 200 choices later.
@@ -14,13 +14,13 @@ use std::fmt::Write as _;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-/// As the binary has it.
+/// The same allocator as the binary's.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const REGIONS: [&str; 4] = ["CN-11", "CN-31", "CN-44", "CN-51"];
 const CARRIERS: [&str; 3] = ["unicom", "telecom", "mobile"];
-/// Legs that are under way.
+/// The number of open legs.
 const LEGS: usize = 200;
 
 fn main() {

@@ -1,9 +1,9 @@
-//! How much one Paceline carries: `paceline serve` on SQLite with a simulated PBX that is ten times as fast as a real one, for so many
-//! agents, campaigns and contacts. For each: attempts a second, its share of a core (the simulated PBX's included), its most
-//! memory, how long answered calls waited, and how long `GET /api/v1/live` took.
+//! The load that one Paceline carries: `paceline serve` on SQLite, with a simulated PBX ten times as fast as a real
+//! one, for several numbers of agents, campaigns and contacts. For each: attempts per second, the share of a core (with
+//! the simulated PBX), the peak of the memory, how long answered calls waited, and how long `GET /api/v1/live` took.
 //!
-//! Run by `scripts/bench scale`. Arguments: `--agents N --campaigns N --contacts N` for one line, else those of `docs/load.md`;
-//! `--seconds N` (30).
+//! Run by `scripts/bench scale`. Arguments: `--agents N --campaigns N --contacts N` for one line, otherwise the lines
+//! of `docs/load.md`; `--seconds N` (30).
 
 #![allow(
     clippy::unwrap_used,
@@ -35,7 +35,7 @@ mod serve;
 mod spread;
 
 const SPEED: u32 = 10;
-/// Agents, campaigns, contacts.
+/// The numbers of agents, campaigns and contacts.
 const LINES: [[u32; 3]; 7] = [
     [20, 1, 10_000],
     [300, 1, 100_000],
@@ -131,7 +131,7 @@ fn attempts(metrics: &str) -> f64 {
         .sum()
 }
 
-/// A store with all that there is to do, and who works where.
+/// Makes a store with all campaigns, contacts and agents.
 async fn fill(folder: &Path, agents: u32, campaigns: u32, contacts: u32) -> Vec<(AgentId, CampaignId)> {
     let url = format!("sqlite:{}", folder.join("paceline.db").display());
     let store = Store::open(&url, StoreMetrics::default()).await.unwrap();

@@ -1,5 +1,6 @@
-//! What the store costs per call on SQLite, in CPU time of this process: leases, attempts and everything stored of a
-//! call, at a steady rate, without and with the ledger. `cargo bench --bench store`; a rate in calls per second may follow `--`.
+//! The store's cost per call on SQLite, in CPU time of this process: leases, attempts and every other change that a
+//! call stores, at a steady rate, without and with the ledger. `cargo bench --bench store`; a rate in calls per second
+//! may follow `--`.
 //!
 //! Each call is leased (50 at a time), prepared, rings, and ends; of three calls one is answered, connected and followed
 //! by wrap-up. Its agent changes state two times, or four. Half of the unanswered calls are to be retried.
@@ -92,7 +93,7 @@ async fn measure(rate: u64, ledger: bool) -> Result<(), Failure> {
     bench.writer.flush().await;
     numbering.abort();
     let spent = self::cpu()? - cpu;
-    // What the load itself costs: the same tasks and timers without a store.
+    // The cost of the load itself: the same tasks and timers without a store.
     let idle = self::cpu()?;
     for n in 0..calls {
         running.spawn(tokio::time::sleep(RING * u32::try_from(n % 2)?));
@@ -119,7 +120,7 @@ async fn measure(rate: u64, ledger: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// As the job `ledger` does.
+/// As the job `ledger` does it.
 async fn number(store: Store) {
     loop {
         tokio::time::sleep(Duration::from_secs(5)).await;
@@ -157,7 +158,7 @@ async fn open(url: &str, rate: u64) -> Result<Bench, Failure> {
             )
             .await?;
     }
-    // A list far larger than what is dialed, as in life.
+    // As in practice, the list is far larger than the number of calls.
     let count = (rate * 20).max(50_000);
     let numbers = (0..count)
         .map(|n| E164::new(&format!("+1202{:07}", 5_550_000 + n)).map(Into::into))

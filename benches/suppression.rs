@@ -1,6 +1,6 @@
-//! Suppression lists on SQLite: how long it takes to read, hash and store a list, to replace it by one that differs a little, and to
-//! load it at a start; and what a look-up costs. `cargo bench --bench suppression`; the numbers of the list may follow `--`, 10 million
-//! by default.
+//! Suppression lists on SQLite: the time to read, hash and store a list, to replace it by a slightly different one, and
+//! to load it at a start; and the cost of a look-up. `cargo bench --bench suppression`; the numbers of the list may
+//! follow `--`, 10 million by default.
 
 use paceline::numbers;
 use paceline::store::{NewList, Store, StoreMetrics, SuppressionKey};
@@ -30,12 +30,12 @@ fn main() -> Result<(), Failure> {
     runtime.block_on(measure(count))
 }
 
-/// Ten digits, all different.
+/// The number with this index: ten digits, all numbers different.
 fn number(n: u64) -> u64 {
     2_000_000_000 + n * 7 % 7_999_999_999
 }
 
-/// Reads a file with the numbers `from` to `from + count`, as an upload does.
+/// Reads a file with `count` numbers from `from` on, as an upload does.
 async fn read(from: u64, count: u64, key: &SuppressionKey) -> Result<Read, Failure> {
     let (parts, waiting) = mpsc::channel(16);
     let columns = Numbers::new(Some("US"), "1").map_err(|(_, detail)| detail)?;

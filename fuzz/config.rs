@@ -1,9 +1,9 @@
-//! What must hold for any bytes that are taken for a configuration. In: the bytes. Panics where it does not hold.
+//! The checks for any bytes as a configuration. The input is the bytes. Panics if a check fails.
 
 use paceline::config::Config;
 use std::io::Write as _;
 
-/// No panic, and whatever is complained of is said in words.
+/// No panic, and every error has a message.
 pub(crate) fn check(data: &[u8]) {
     let mut file = tempfile::NamedTempFile::new_in("/dev/shm")
         .or_else(|_| tempfile::NamedTempFile::new())

@@ -1,10 +1,10 @@
-//! What must hold for any bytes that are taken for a contact file. In: the bytes. Panics where it does not hold.
+//! The checks for any bytes as a contact file. The input is the bytes. Panics if a check fails.
 
 use paceline::import::{ContactFile, Mapping, Settings, check as rows};
 use std::io::Write as _;
 use std::ops::ControlFlow;
 
-/// Rows looked at: a small archive may unpack to many.
+/// The largest number of rows that are checked: a small archive may contain very many.
 const ROWS_MAX: u32 = 10_000;
 
 /// No panic; every row is a contact whose attributes are a JSON object of texts, or is rejected without repeating a number.
@@ -38,7 +38,7 @@ pub(crate) fn check(data: &[u8]) {
                 ControlFlow::Continue(())
             }
         };
-        // That it ends is what matters; a file may well be damaged further down.
+        // The reader must end. It may find the file damaged after these rows.
         let _ = rows(&file, each);
     }
 }

@@ -1,8 +1,8 @@
-//! What must hold for any bytes that are taken for an Event Socket's. In: the bytes. Panics where it does not hold.
+//! The checks for any bytes from an Event Socket. The input is the bytes. Panics if a check fails.
 
 use paceline_esl::{CodecError, Decoder, Event, Frame};
 
-/// Frames and events as text, and what stopped the decoder.
+/// Frames and events as text, and the error that stopped the decoder.
 fn read<'a>(reads: impl Iterator<Item = &'a [u8]>) -> (Vec<String>, Option<CodecError>) {
     let mut decoder = Decoder::new();
     let mut seen = Vec::new();
@@ -20,7 +20,7 @@ fn read<'a>(reads: impl Iterator<Item = &'a [u8]>) -> (Vec<String>, Option<Codec
     (seen, None)
 }
 
-/// No panic, and the same whatever the reads are: all at once, one byte each, or pieces of growing length.
+/// No panic, and the same result for any split into reads: all at once, one byte each, or pieces of growing length.
 pub(crate) fn check(data: &[u8]) {
     let whole = read(std::iter::once(data));
     assert_eq!(whole, read(data.chunks(1)));
@@ -34,7 +34,7 @@ pub(crate) fn check(data: &[u8]) {
         (!now.is_empty()).then_some(now)
     });
     assert_eq!(whole, read(growing));
-    // An event read alone is never more than its bytes.
+    // An event that is read alone is never longer than its bytes.
     let event = Event::decode(data);
     assert!(event.body.len() <= data.len());
     assert!(event.channel.text().chars().count() <= data.len());

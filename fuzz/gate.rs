@@ -1,10 +1,10 @@
-//! What must hold for any bytes that are taken for lines of `paceline gate`, and for a team's rules. In: the bytes. Panics
-//! where it does not hold.
+//! The checks for any bytes as lines of `paceline gate`, and as a team's rules. The input is the bytes. Panics if a
+//! check fails.
 
 use paceline::gate_pipe::Pipe;
 use paceline_core::gate::Rulebook;
 
-/// Each line gets one JSON object, a decision or an error. A file of rules is read or complained of, by its name.
+/// Each line gets one JSON object, a decision or an error. A file of rules is read, or the error gives its name.
 pub(crate) fn check(data: &[u8]) {
     let book = Rulebook::shipped().unwrap();
     let mut pipe = Pipe::new(book.clone());

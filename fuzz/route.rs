@@ -1,4 +1,4 @@
-//! What must hold for any bytes that are taken for lines of `paceline route`. In: the bytes. Panics where it does not hold.
+//! The checks for any bytes as lines of `paceline route`. The input is the bytes. Panics if a check fails.
 
 use paceline::route_pipe::Session;
 

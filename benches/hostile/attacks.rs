@@ -1,4 +1,4 @@
-//! The attacks. Each goes on until it is dropped, with so many connections as it says; what is refused is tried again.
+//! The attacks. Each runs until it is dropped, with a fixed number of connections; a refused request is sent again.
 
 use super::http::{connect, head};
 use futures_util::future::{BoxFuture, join_all};
@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// Who is attacked, and the key of an attacker who has one.
+/// The server under attack, and a key for the attackers that have one.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
     pub(crate) addr: SocketAddr,
@@ -48,7 +48,7 @@ fn everything(target: Target) -> BoxFuture<'static, ()> {
     })
 }
 
-/// From eight addresses.
+/// Runs `count` connections from eight addresses.
 fn many<F>(target: Target, count: usize, one: fn(Target, usize) -> F) -> BoxFuture<'static, ()>
 where
     F: Future<Output = std::io::Result<()>> + Send + 'static,
@@ -58,7 +58,7 @@ where
             let target = target.clone();
             async move {
                 loop {
-                    // That the connection was ended is what should happen.
+                    // It is correct that the server ends the connection.
                     let _ = one(target.clone(), n).await;
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
@@ -73,7 +73,7 @@ async fn open(target: &Target, n: usize) -> std::io::Result<TcpStream> {
     connect(target.addr, from).await
 }
 
-/// Reads whatever comes, until the end.
+/// Reads and discards everything until the end.
 async fn drain(socket: &mut TcpStream) -> std::io::Result<()> {
     let mut block = vec![0; 64 * 1024];
     while socket.read(&mut block).await? > 0 {}
@@ -106,12 +106,12 @@ async fn unread_scrapes(target: Target, n: usize) -> std::io::Result<()> {
     until_ended(&mut socket).await
 }
 
-/// Sends more requests than it reads answers of, and reads just as fast as it must: it is never idle, and never too slow.
+/// Sends more requests than it reads answers to, and reads just fast enough: it is never idle, and never too slow.
 async fn slow_readers(target: Target, n: usize) -> std::io::Result<()> {
     let mut socket = open(&target, n).await?;
     let asked = "GET /api/v1/openapi.json HTTP/1.1\r\nHost: p\r\n\r\n".repeat(50);
     socket.write_all(asked.as_bytes()).await?;
-    // A quarter of a second's bytes, and a little more.
+    // A little more than the bytes of a quarter of a second.
     let mut block = vec![0; 4400];
     loop {
         socket.read_exact(&mut block).await?;
@@ -119,7 +119,7 @@ async fn slow_readers(target: Target, n: usize) -> std::io::Result<()> {
     }
 }
 
-/// Sends a byte a second until it is told that nobody takes it.
+/// Sends a byte per second until the server has closed the connection.
 async fn until_ended(socket: &mut TcpStream) -> std::io::Result<()> {
     loop {
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -154,7 +154,7 @@ async fn keyed_slow_body(target: Target, n: usize) -> std::io::Result<()> {
     until_ended(&mut socket).await
 }
 
-/// Many values; with a key of each kind: as many as there may be, and more.
+/// A body with many values. With a key it has values of each kind, more than the API allows.
 async fn large_body(target: Target, n: usize, keyed: bool) -> std::io::Result<()> {
     let mut socket = open(&target, n).await?;
     let key = if keyed { target.key.as_str() } else { "" };

@@ -1,4 +1,4 @@
-//! Requests as bytes, from addresses of our choice: 127.0.0.N.
+//! Requests as bytes, from chosen addresses: 127.0.0.N.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 
-/// What was answered.
+/// An answer.
 pub(crate) struct Asked {
     pub(crate) status: u16,
     pub(crate) body: Vec<u8>,
@@ -30,7 +30,7 @@ pub(crate) fn head(method: &str, path: &str, key: &str, length: usize) -> String
     )
 }
 
-/// One request on a connection of its own.
+/// Sends one request on its own connection.
 pub(crate) async fn ask(
     addr: SocketAddr,
     from: u8,

@@ -1,4 +1,4 @@
-//! `paceline serve` with a simulated PBX, as a process of its own.
+//! `paceline serve` with a simulated PBX, in a process of its own.
 
 use super::http::{Asked, ask};
 use serde_json::Value;
@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-/// A running `paceline serve`, killed with this.
+/// A running `paceline serve`. It is killed when this is dropped.
 pub(crate) struct Serve {
     child: Child,
     pub(crate) addr: SocketAddr,
@@ -51,7 +51,7 @@ impl Serve {
         Self { child, addr, keys }
     }
 
-    /// With a key of ours, as often as it takes.
+    /// Sends a request with a key of ours, and repeats it until it succeeds.
     pub(crate) async fn api(&self, nth: usize, method: &str, path: &str, body: &Value) -> Value {
         let key = &self.keys[nth % 4];
         for _ in 0..200 {
@@ -100,7 +100,7 @@ impl Serve {
         panic!("no metrics");
     }
 
-    /// From now on, the most memory.
+    /// Starts a new measurement of the peak of the memory.
     pub(crate) fn reset_peak(&self) {
         std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").unwrap();
     }
@@ -112,10 +112,10 @@ impl Serve {
         kib / 1024
     }
 
-    /// User and system, so far.
+    /// User and system time so far.
     pub(crate) fn cpu_seconds(&self) -> f64 {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
-        // After the command's name, which is in parentheses.
+        // The fields after the command's name, which is in parentheses.
         let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
         let ticks: u64 = [11, 12].iter().map(|n| fields[*n].parse::<u64>().unwrap()).sum();
         ticks as f64 / rustix::param::clock_ticks_per_second() as f64

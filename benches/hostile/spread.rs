@@ -1,8 +1,8 @@
-//! What a histogram of `/metrics` has counted between two looks.
+//! The difference of two readings of a histogram of `/metrics`.
 
-/// What a histogram has counted in some time.
+/// The observations of a histogram in a period.
 pub(crate) struct Spread {
-    /// Upper ends in seconds, and how many were at most that.
+    /// Upper limits in seconds, and the number of observations up to each.
     buckets: Vec<(f64, f64)>,
     pub(crate) total: f64,
 }
@@ -19,14 +19,14 @@ impl Spread {
         Self { buckets, total }
     }
 
-    /// Milliseconds within which this part of all was.
+    /// The limit in milliseconds below which this part (0 to 1) of all observations is.
     pub(crate) fn within(&self, part: f64) -> f64 {
         let found = self.buckets.iter().find(|(_, n)| *n >= part * self.total);
         found.map_or(f64::NAN, |(le, _)| le * 1000.0)
     }
 }
 
-/// The buckets of all campaigns together.
+/// The sums of the buckets over all campaigns.
 fn read(metrics: &str, name: &str) -> Vec<(f64, f64)> {
     let bucket = format!("{name}_bucket{{");
     let mut buckets: Vec<(f64, f64)> = Vec::new();

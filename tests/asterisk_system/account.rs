@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-/// The carrier hears an agent's tone once it has lasted for 100 ms; in a conversation of this length it must have.
+/// The carrier recognises an agent's tone after 100 ms; in a conversation of this length it must recognise it.
 const AUDIO_SURE_MS: i64 = 500;
 /// The carrier's times and the PBX's differ by less than this: the carrier's log is read every 20 ms, on a busy machine.
 const BLUR_MS: i64 = 400;
@@ -81,7 +81,7 @@ enum AnswerResult {
     Connected(i64),
     /// The callee hung up this many milliseconds after the answer, before an agent was connected.
     HungUp(i64),
-    /// Paceline gave the call up as abandoned, or the end is unknown.
+    /// Paceline abandoned the call, or its end is unknown.
     Abandoned,
 }
 
@@ -105,7 +105,7 @@ impl Rule {
         })
     }
 
-    /// The others would hold calls back over early hang-ups, which these storms are full of.
+    /// The other rules would hold calls back because of early hang-ups, which are frequent in these tests.
     fn holds_back(&self) -> bool {
         self.early == Early::Ignored
     }
@@ -121,7 +121,7 @@ impl Rule {
         }
     }
 
-    /// When its window began; campaigns of these tests are in UTC's time zone.
+    /// The start of the window. The campaigns of these tests use UTC.
     fn since(&self, now: Timestamp) -> Timestamp {
         let today = now.to_zoned(TimeZone::UTC).start_of_day().expect("a day");
         match self.window {
@@ -133,12 +133,12 @@ impl Rule {
     }
 }
 
-/// The campaign's rules, for its settings.
+/// The rules as the campaign's settings contain them.
 pub(crate) fn rules() -> Value {
     RULES.iter().map(Rule::json).collect()
 }
 
-/// The result by the attempt's row. `None` if nobody answered or the attempt has not ended.
+/// The result by the attempt's row. `None` if there was no answer or the attempt has not ended.
 fn told(attempt: &Attempt) -> Option<AnswerResult> {
     let answered_at = attempt.answered_at?;
     let waited_ms = |at: Timestamp| at.as_millisecond() - answered_at.as_millisecond();
@@ -171,7 +171,7 @@ struct Heard {
     undecided: usize,
     /// Connected callees who heard their agent.
     heard: usize,
-    /// Connected callees whose conversation was too short to hear, or in which the PBX stood still.
+    /// Connected callees whose conversation was too short to hear, or during which the PBX was frozen.
     unheard: usize,
     /// The greatest difference of the carrier's time of an answer and the row's, outside every gap.
     apart_ms: i64,
@@ -303,12 +303,12 @@ impl<'a> Answer<'a> {
         })
     }
 
-    /// The results that are possible by what the callee heard.
+    /// The results that fit what the callee heard.
     fn readings(&self) -> Vec<AnswerResult> {
         let mut readings = Vec::new();
         let mut around = |reading: fn(i64) -> AnswerResult, ms: i64| {
             readings.push(reading(ms));
-            // On both sides of a limit that is too close to call.
+            // The time is so near to a limit that both sides are possible.
             for limit_ms in RULES.map(|rule| rule.limit_ms) {
                 if (ms - limit_ms).abs() <= BLUR_MS {
                     readings.extend([reading(limit_ms), reading(limit_ms + 1)]);
@@ -339,7 +339,7 @@ impl Heard {
         let told = told(attempt);
         let answer = call.and_then(|call| Answer::of(call, gaps));
         let allowed = match &answer {
-            // If the carrier did not answer, nobody did, gap or not.
+            // If the carrier did not answer, there was no answer, with or without a gap.
             None => vec![None],
             Some(answer) => self.allowed(attempt, answer, gaps),
         };
@@ -385,12 +385,13 @@ impl Heard {
                 && answer.call.heard_agent.is_some()
                 && answer.lasted_ms <= ms
             {
-                // Joined in the gap, and gone before its end: the record says that the callee hung up. Within the limit that
-                // counts in neither term, so the rate can only look worse than it is.
+                // The callee was joined in the gap and hung up before its end: the record says that it hung up before
+                // it got an agent. Within the limit that counts in neither term, so the rate can only look worse than
+                // it is.
                 allowed.push(Some(AnswerResult::HungUp(ms)));
             }
             if attempt.outcome.as_deref() == Some("unknown") {
-                // The answer itself went unseen, and the record says that the evidence is lost.
+                // Paceline did not see the answer, and the record says that the evidence is lost.
                 allowed.push(None);
             }
         } else if let Some(at) = attempt.answered_at {
@@ -423,7 +424,7 @@ impl Heard {
         }
         let over = answer.call.ended_at_ms.map_or(Timestamp::MAX, at);
         let is_short = over.as_millisecond() - connected_at.as_millisecond() <= AUDIO_SURE_MS;
-        // No audio leaves a PBX that stands still.
+        // A frozen PBX sends no audio.
         let is_mute = gaps
             .iter()
             .any(|gap| gap.is_mute() && gap.hides(connected_at, over));
@@ -436,7 +437,7 @@ impl Heard {
     }
 }
 
-/// The least and the most of each.
+/// The smallest and the largest value of each.
 fn bounds(all: &[Counted]) -> (Counted, Counted) {
     let live = || all.iter().map(|counted| counted.0);
     let abandoned = || all.iter().map(|counted| counted.1);

@@ -1,4 +1,4 @@
-//! Labs whose PBX can be broken, and whose link can be cut.
+//! Labs whose PBX can be crashed or frozen, and whose link can be cut.
 
 use crate::proxy::Proxy;
 use crate::rig::Site;
@@ -7,14 +7,14 @@ use paceline_lab::{
 };
 use std::time::Duration;
 
-/// A lab whose PBX can be broken.
+/// A lab whose PBX can be crashed or frozen.
 pub(crate) trait Breakable: Site {
     const MAKE: &str;
     /// Its name in Paceline's configuration.
     const PBX: &str;
-    /// How its carrier is dialed.
+    /// The dial string of its carrier.
     const DIAL: &str;
-    /// The port that Paceline links to, and how the configuration names it.
+    /// The port that Paceline connects to, and its key in the configuration.
     fn way_in(&self) -> (u16, String);
     fn crash(&mut self);
     fn restart(&mut self);
@@ -26,7 +26,7 @@ pub(crate) trait Breakable: Site {
     fn carrier(&self) -> &Carrier;
 }
 
-/// An Asterisk whose callees and agents make themselves heard.
+/// An Asterisk whose callees and agents send tones.
 pub(crate) fn asterisk(version: Version, agents: u32) -> Lab {
     Lab::start_with(&LabOptions {
         version,

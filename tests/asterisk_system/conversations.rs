@@ -1,4 +1,4 @@
-//! What happens in and after a conversation: recordings, an agent's hang-up, a lost phone, retries, a stopped task.
+//! Conversations and what follows them: recordings, an agent's hang-up, a lost phone, retries, a cancelled task.
 
 use crate::rig::{System, wait_for};
 use paceline_lab::{Behaviour, LabOptions, PhoneBehaviour, Version};
@@ -36,7 +36,7 @@ async fn recorded(version: Version) {
         let name = recording["name"].as_str().expect("a name");
         let file = system.lab.asterisk.recordings_dir().join(format!("{name}.wav"));
         let bytes = std::fs::metadata(&file).expect("a file").len();
-        // 2.5 s of talk less a beep, at 16,000 bytes a second.
+        // The conversation lasts 2.5 s, less a beep, at 16,000 bytes a second.
         assert!((20_000..60_000).contains(&bytes), "{bytes} bytes");
         assert!(
             recording["duration_ms"].as_i64().is_some_and(|ms| ms > 1000),

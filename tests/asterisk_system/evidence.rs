@@ -1,5 +1,5 @@
-//! What the books say against what the carrier saw: every contact was tried, no number dialed twice, and each outcome is
-//! the one that was played, but where a gap hid it.
+//! Compares the attempts with the carrier's log: every contact has an attempt, no number is dialed twice, and each
+//! outcome is the one that was played, unless a gap hid it.
 
 use crate::rig::Attempt;
 use jiff::Timestamp;
@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-/// How long after the commit of an attempt its originate has left at the latest.
+/// The longest time from the commit of an attempt to its originate.
 const SENT_WITHIN: Duration = Duration::from_millis(50);
 
-/// From when to when ends of calls may have been missed.
+/// A period in which ends of calls may have been missed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Gap {
     from: Timestamp,
@@ -19,16 +19,16 @@ pub(crate) struct Gap {
     is_mute: bool,
 }
 
-/// Changes wait so long to be stored, and are lost with the process.
+/// The longest time that a change waits to be stored. A killed process loses these changes.
 const UNSTORED: Duration = Duration::from_millis(500);
-/// The carrier is seen, and Paceline asked whether it is up again, no more exactly than this.
+/// The precision of the carrier's times, and of the time at which Paceline is up again.
 const BLUR: Duration = Duration::from_millis(200);
-/// What came out when the PBX was read is acted upon within this.
+/// The longest time that Paceline needs to act on the PBX's state after it resynchronised.
 const READ_BACK: Duration = Duration::from_millis(1_500);
 
 impl Gap {
-    /// From the first thing to break until everything was up again. Where the process was killed, what it had not stored is
-    /// lost as well. `is_mute`: the PBX stood still, and no audio left it.
+    /// A gap from the start of the first fault until everything is up again. A killed process also loses what it had
+    /// not stored. `is_mute`: the PBX was frozen and sent no audio.
     pub(crate) fn new(from: Timestamp, until: Timestamp, is_killed: bool, is_mute: bool) -> Self {
         let lost = if is_killed { UNSTORED } else { Duration::ZERO };
         Self {
@@ -38,7 +38,7 @@ impl Gap {
         }
     }
 
-    /// Whether what happened between these times went unseen, or was found out when the PBX was read.
+    /// True if Paceline may have missed an event in this period, or seen its effect only when it resynchronised.
     pub(crate) fn hides(&self, from: Timestamp, until: Timestamp) -> bool {
         from <= self.until + READ_BACK && until >= self.from
     }
@@ -47,31 +47,31 @@ impl Gap {
         self.is_mute
     }
 
-    /// Whether the end of a call at that time went unseen.
+    /// True if Paceline may have missed the end of a call at that time.
     fn holds(&self, at: Timestamp) -> bool {
         (self.from..=self.until).contains(&at)
     }
 
-    /// Whether the attempt lived during it, or while what it left behind was settled.
+    /// True if the attempt was open during the gap, or while Paceline settled what the gap had hidden.
     fn meets(&self, attempt: &Attempt) -> bool {
         self.hides(attempt.created_at, attempt.ended_at)
     }
 }
 
-/// What a check found.
+/// The findings of a check.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     /// Contacts whose outcome is the one played.
     pub(crate) exact: usize,
     /// Calls that ended outside every gap.
     pub(crate) seen_to_end: usize,
-    /// Calls that no gap met at all.
+    /// Calls that met no gap.
     pub(crate) undisturbed: usize,
-    /// Others, each by a gap.
+    /// Attempts whose outcome a gap changed, by kind.
     pub(crate) touched: BTreeMap<String, usize>,
-    /// Attempts that were not placed during a gap, and that were made again.
+    /// Attempts whose originate failed during a gap, so that another attempt followed.
     pub(crate) not_placed: usize,
-    /// Whether calls are launched ahead of free agents.
+    /// True if calls are launched ahead of free agents.
     ahead: bool,
     wrong: Vec<String>,
 }
@@ -86,7 +86,7 @@ impl fmt::Display for Seen {
     }
 }
 
-/// Holds every number's attempts against what the carrier saw; panics with everything that is wrong.
+/// Compares every number's attempts with the carrier's log. Panics with a list of all differences.
 pub(crate) fn check(
     numbers: &[String],
     attempts: &BTreeMap<String, Vec<Attempt>>,
@@ -136,8 +136,8 @@ impl Seen {
         }
         let met = |attempt: &Attempt| gaps.iter().any(|gap| gap.meets(attempt));
         for attempt in before {
-            // Not placed: the PBX refused it, or the link was lost before it was asked. Whether the carrier was ever
-            // called twice has been looked at.
+            // The originate failed: the PBX refused it, or the link was lost before it was sent. That the carrier got
+            // no second call is checked above.
             if !matches!(attempt.outcome.as_deref(), Some("failed" | "cancelled")) || !met(attempt) {
                 return Err("was tried again".to_owned());
             }
@@ -163,7 +163,7 @@ impl Seen {
             return Ok(());
         }
         let is_excused = match outcome {
-            // It ended unseen, or nobody can say whether it was ever dialed.
+            // Its end was missed, or Paceline cannot know if it was ever dialed.
             "unknown" => match call {
                 Some(call) => ended_in(call, last, gaps),
                 // A gap may begin between the commit and the originate that follows it.
@@ -171,9 +171,10 @@ impl Seen {
                     .iter()
                     .any(|gap| gap.holds(last.created_at) || gap.holds(last.created_at + SENT_WITHIN)),
             },
-            // It was never dialed, or it rang and no agent was there any more.
+            // It was never dialed, or it rang when its agent was no longer there.
             "cancelled" => met(last) && call.is_none_or(|call| call.end == Some(CallEnd::Cancelled)),
-            // It answered while nobody was there to connect it; ahead of free agents that may happen at any time.
+            // It was answered when no agent could be connected. If calls are launched ahead of free agents, that may
+            // happen at any time.
             "abandoned" => (met(last) || self.ahead) && answered,
             _ => false,
         };
@@ -189,7 +190,7 @@ impl Seen {
     }
 }
 
-/// Whether the call ended in a gap. When the PBX gave up on one that never replied the carrier cannot say.
+/// True if the call ended in a gap. If the callee never replied, the carrier cannot see when the PBX gave up.
 fn ended_in(call: &SeenCall, attempt: &Attempt, gaps: &[Gap]) -> bool {
     match (call.end, call.ended_at_ms) {
         (Some(CallEnd::Ignored), _) => gaps.iter().any(|gap| gap.meets(attempt)),

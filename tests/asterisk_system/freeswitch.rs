@@ -1,4 +1,4 @@
-//! The same beside a real FreeSWITCH, and beside both PBXes in one campaign.
+//! The tests of `mixed` and `conversations` on a real FreeSWITCH, and a campaign over both PBXes at once.
 
 use crate::mixed::{check_audio, check_outcomes, mixed_numbers};
 use crate::rig::{Attempt, System, full, wait_for};
@@ -25,7 +25,7 @@ async fn every_outcome_is_the_one_played_on_freeswitch() {
     }
     let (count, agents) = if full() { (500, 50) } else { (60, 12) };
     let system = System::start_at(lab(agents, Audio::Tones), None).await;
-    // The pause tells one callee from the next in what an agent hears.
+    // The wrap-up is a pause that separates one callee from the next in the audio that an agent hears.
     let campaign = system
         .campaign_over(
             "mixed",
@@ -81,7 +81,7 @@ async fn conversations_on_freeswitch_are_recorded_after_the_announcement() {
         let name = recording["name"].as_str().expect("a name");
         let file = system.lab.freeswitch.recordings_dir().join(format!("{name}.wav"));
         let bytes = std::fs::metadata(&file).expect("a file").len();
-        // 2.5 s of talk less a beep and the joining, at 16,000 bytes a second.
+        // The conversation lasts 2.5 s, less a beep and the time of the join, at 16,000 bytes a second.
         assert!((16_000..60_000).contains(&bytes), "{bytes} bytes");
     }
     system.finish(&ids).await;
@@ -108,7 +108,8 @@ async fn one_campaign_over_both_pbxes_goes_on_over_the_other_when_one_is_killed(
     let hang_up = system.agents_hang_up_after(campaign, Duration::from_millis(500));
     let numbers = mixed_numbers(count);
     let task = system.task(campaign, "both", &numbers, 0).await;
-    // Whom a trunk did not carry is tried, and not done: that contact is called again in half an hour.
+    // If a trunk did not carry a contact's call, the contact has an attempt but is not done: it is due again in half an
+    // hour.
     let tried = async |system: &System<(Lab, FreeSwitchLab)>| {
         let attempts = system.attempts(task).await;
         let over = |of: &&Vec<Attempt>| of.iter().all(|attempt| attempt.outcome.is_some());
@@ -128,7 +129,7 @@ async fn one_campaign_over_both_pbxes_goes_on_over_the_other_when_one_is_killed(
     );
     system.lab.1.crash();
     let killed_at = Instant::now();
-    // All but what it was at: of that nothing is known until it can be asked.
+    // The calls on the killed PBX are left out: their results are unknown until the PBX answers again.
     let at_it = agents as usize;
     wait_for(
         "the rest to be tried over the other",
@@ -138,7 +139,8 @@ async fn one_campaign_over_both_pbxes_goes_on_over_the_other_when_one_is_killed(
     .await;
     let went_on = system.lab.0.carrier.calls().len() - on_asterisk;
     system.lab.1.freeswitch.restart().expect("it starts again");
-    // Not until the task is completed: what was not dialed because its PBX was gone is due again in half an hour.
+    // We do not wait for the completed task: a contact that was not dialed because its PBX was down is due again in
+    // half an hour.
     let attempts = wait_for(
         "every attempt to have ended",
         Duration::from_secs(60),
@@ -173,7 +175,7 @@ async fn one_campaign_over_both_pbxes_goes_on_over_the_other_when_one_is_killed(
         let outcome = attempts[number][0].outcome.as_deref().unwrap_or("none");
         match outcome {
             _ if outcome == behaviour.expected_outcome() => exact += 1,
-            // What the killed PBX was at.
+            // The killed PBX had this call.
             "unknown" | "failed" | "abandoned" | "answered" | "cancelled" => touched += 1,
             other => panic!("{behaviour:?} ended as {other}"),
         }
@@ -186,7 +188,7 @@ async fn one_campaign_over_both_pbxes_goes_on_over_the_other_when_one_is_killed(
     assert!(touched <= agents as usize * 2, "{touched} touched");
     assert!(system.lab.0.carrier.calls().len() > on_asterisk + count / 10);
 
-    // It comes back, and is used again.
+    // The PBX restarts and gets calls again.
     system.lab.1.freeswitch.restart().expect("it starts again");
     wait_for(
         "both PBXes to be connected",
@@ -201,7 +203,7 @@ async fn one_campaign_over_both_pbxes_goes_on_over_the_other_when_one_is_killed(
     system.finish(&ids).await;
 }
 
-/// Our process stops reading while calls go on: the PBX must not care.
+/// Our process stops reading events while calls go on. This must not disturb the PBX.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopped_paceline_leaves_the_pbx_working_for_others() {
     if FreeSwitch::program_or_skip("SIGSTOP beside FreeSWITCH").is_none() {
@@ -221,7 +223,7 @@ async fn a_stopped_paceline_leaves_the_pbx_working_for_others() {
         assert!(sent.success());
     };
     signal("-STOP");
-    // Calls that bear our mark, so that their events are ours to read: nothing would pile up otherwise.
+    // These calls have our mark, so the PBX sends their events to us. Other events would not fill the buffers.
     let freeswitch = &system.lab.freeswitch;
     let owner = freeswitch
         .api("global_getvar paceline_owner_paceline")
@@ -258,7 +260,7 @@ async fn a_stopped_paceline_leaves_the_pbx_working_for_others() {
         seen * 10 >= placed * 9,
         "{seen} of {placed} calls reached the carrier"
     );
-    // And we are back at work.
+    // Paceline works again.
     let numbers: Vec<String> = (0..8).map(|n| Behaviour::TalksBriefly.number(n)).collect();
     let task = system.task(campaign, "after", &numbers, 0).await;
     system.wait_until_completed(task, Duration::from_secs(120)).await;

@@ -1,5 +1,5 @@
-//! Paceline is asked to end in mid-run: for good, what talks may end and nothing is left behind; for a restart, agents stay logged
-//! in and conversations go on.
+//! Paceline gets a request to end while it calls. To stop: conversations may end, and nothing is left on the PBX. To
+//! restart: agents stay logged in and conversations go on.
 
 use crate::rig::{System, wait_for};
 use paceline_lab::{Behaviour, LabOptions};

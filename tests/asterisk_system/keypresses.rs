@@ -1,5 +1,5 @@
-//! Callees opt out by a key of their phones, on real PBXes: while they talk, while they wait for an agent, and while they hear the
-//! abandon message; and what that stops in another campaign.
+//! Callees opt out by a key of their phones, on real PBXes: in a conversation, while they wait for an agent, and during
+//! the abandon message. Another campaign does not call these numbers any more.
 
 use crate::breakable::Breakable;
 use crate::rig::{Attempt, System, wait_for};
@@ -13,12 +13,12 @@ use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 use std::time::Duration;
 
-/// The way in which the callees' phones send a key.
+/// How the callees' phones send a key.
 #[derive(Clone, Copy)]
 enum Sent {
-    /// In the audio stream, as almost all phones and trunks do.
+    /// In the audio stream (RTP), as almost all phones and trunks do.
     Rfc4733,
-    /// In a request of its own.
+    /// In a SIP INFO request.
     SipInfo,
 }
 
@@ -73,7 +73,7 @@ async fn the_call<L: Breakable>(system: &System<L>, of: &str, is: impl Fn(&SeenC
     .await
 }
 
-/// Waits until the store has this of the attempt.
+/// Waits until this SQL gives the expected value for the attempt.
 async fn the_attempt<L: Breakable>(
     system: &System<L>,
     task: i64,
@@ -157,7 +157,7 @@ async fn a_key_opts_out_at_every_step<L: Breakable>(lab: L, dial: &str, key: cha
     }
     let heard = opted_out(&system, &hearing).await;
 
-    // The two have heard the whole message, and the conversation goes on.
+    // These two callees have heard the whole message, and the conversation goes on.
     let over = |attempt: &Attempt| attempt.outcome.is_some();
     let waiting = the_attempt(&system, task, waits, over).await;
     let hearing = the_attempt(&system, task, hears, over).await;
@@ -197,7 +197,7 @@ async fn a_key_opts_out_at_every_step<L: Breakable>(lab: L, dial: &str, key: cha
     system.finish(&ids).await;
 }
 
-/// Waits until so many contacts of the task were denied because of an opt-out.
+/// Waits until this many contacts of the task were denied because of an opt-out.
 async fn blocked<L: Breakable>(system: &System<L>, task: i64, count: i64) {
     wait_for("the numbers to be blocked", LIMIT, async || {
         let detail = system.api.get(&format!("/tasks/{task}")).await;
@@ -282,7 +282,7 @@ async fn a_key_stops_calls_of_another_campaign<L: Breakable>(lab: L) {
     system.finish(&ids).await;
 }
 
-/// Their phones ring for long, so that the second campaign's call still rings when the opt-out is stored.
+/// The phones ring so long that the second campaign's call still rings when the opt-out is stored.
 fn two_slow() -> Vec<Callee> {
     let callee = |nth| Callee {
         number: number(nth),
@@ -325,7 +325,7 @@ async fn a_callee_opts_out_by_sip_info_on_asterisk_16() {
     a_key_opts_out_at_every_step(lab, Lab::DIAL, '9', Sent::SipInfo).await;
 }
 
-/// FreeSWITCH breaks off a playback at `*`, unless it is told otherwise.
+/// FreeSWITCH stops a playback at `*` unless the driver changes this setting.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_callee_opts_out_by_a_key_on_freeswitch() {
     if FreeSwitch::program_or_skip("a key on FreeSWITCH").is_none() {

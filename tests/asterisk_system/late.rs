@@ -1,4 +1,5 @@
-//! Callees answer while Paceline stands still or is dead: they have waited since they answered, not since we read of it.
+//! Callees answer while Paceline is frozen or dead: their waiting time starts at the answer, not when we read the
+//! event.
 
 use crate::breakable::Breakable;
 use crate::rig::{Site as _, System, wait_for};
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// How long Paceline stands still, or is dead; far beyond the limit of 2 s.
+/// The time for which Paceline is frozen or dead; far beyond the limit of 2 s.
 const AWAY: Duration = Duration::from_secs(8);
 /// Longer than a PBX may be silent before its link counts as lost.
 const LONG_AWAY: Duration = Duration::from_secs(20);
@@ -35,7 +36,7 @@ fn freeswitch() -> Option<FreeSwitchLab> {
     Some(FreeSwitchLab::start(Audio::Tones, options).expect("the lab starts"))
 }
 
-/// A campaign whose calls all ring.
+/// A campaign with all its calls ringing.
 struct Ringing<L: Breakable> {
     system: System<L>,
     campaign: i64,
@@ -79,7 +80,7 @@ impl<L: Breakable> Ringing<L> {
         assert!(sent.success());
     }
 
-    /// Every attempt, once all are over.
+    /// Every attempt, after all have ended.
     async fn attempts(&self) -> Vec<Value> {
         wait_for("the calls' ends", Duration::from_secs(30), async || {
             let path = format!("/attempts?task_id={}", self.task);
@@ -90,7 +91,7 @@ impl<L: Breakable> Ringing<L> {
         .await
     }
 
-    /// What the carrier saw of it, once it is over there too.
+    /// The carrier's record of the call, after it has ended there too.
     async fn at_the_carrier(&self, attempt: &Value) -> SeenCall {
         wait_for(
             "the call's end at the carrier",
@@ -103,7 +104,7 @@ impl<L: Breakable> Ringing<L> {
         .await
     }
 
-    /// Every callee was abandoned, heard the message, and is booked with the time at which it answered.
+    /// Checks that every callee was abandoned and heard the message, and that the time of its answer is stored.
     async fn all_are_abandoned(&self) {
         for attempt in self.attempts().await {
             let call = self.at_the_carrier(&attempt).await;
@@ -118,7 +119,7 @@ impl<L: Breakable> Ringing<L> {
             let apart_ms = ms(&attempt["answered_at"]).abs_diff(answered_at_ms);
             assert!(apart_ms < 1_000, "{apart_ms} ms apart: {context}");
             let waited_ms = ms(&attempt["ended_at"]) - ms(&attempt["answered_at"]);
-            // They ring for a second, and answer within the first seconds.
+            // The phones ring for a second, so the callees answer within the first seconds.
             assert!(waited_ms > 5_000, "{waited_ms} ms: {context}");
         }
         let live = wait_for("the live state", Duration::from_secs(5), async || {
@@ -160,7 +161,8 @@ async fn a_callee_who_answers_while_paceline_is_frozen_is_recorded_as_abandoned_
     }
 }
 
-/// A FreeSWITCH keeps who answers a dead Paceline for some seconds. An Asterisk hangs up: its application has no listener.
+/// If Paceline is dead, a FreeSWITCH keeps a callee who answers for some seconds. An Asterisk hangs up, because its
+/// application has no listener.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_callee_who_answers_while_paceline_is_dead_for_a_moment_is_recorded_as_abandoned_on_freeswitch() {
     let Some(lab) = freeswitch() else { return };
@@ -172,7 +174,7 @@ async fn a_callee_who_answers_while_paceline_is_dead_for_a_moment_is_recorded_as
     ringing.system.finish(&ringing.agents).await;
 }
 
-/// Whom the PBX has ended meanwhile nobody has seen: never connected, and called again by nobody.
+/// If the PBX ended a callee in the meantime, Paceline did not see it: the outcome is unknown, and no call follows.
 #[tokio::test(flavor = "multi_thread")]
 async fn freeswitch_ends_a_callee_who_answers_while_paceline_stays_dead() {
     let Some(lab) = freeswitch() else { return };

@@ -1,5 +1,5 @@
-//! Calls whose end nobody saw: the PBX or Paceline died with them. They spend no try, and are called again when somebody asks.
-//! And calls whose end was seen just before.
+//! Calls whose end Paceline did not see, because the PBX or Paceline died first: they do not count as attempts, and a
+//! user can queue them again. Also calls that ended just before the crash.
 
 use crate::breakable::asterisk;
 use crate::rig::{System, wait_for};
@@ -28,7 +28,7 @@ async fn a_call_that_never_left_is_queued_again_and_called_once() {
         .await;
     let ids = system.agents(campaign, 1, 2).await;
     system.wait_for_agents(campaign, 2).await;
-    // What it is asked stays in its socket, and dies with it.
+    // The requests stay in the frozen PBX's socket and are lost with it.
     system.lab.asterisk.freeze().expect("it runs");
     let numbers: Vec<String> = (0..2).map(|n| Behaviour::TalksBriefly.number(n)).collect();
     let task = system.task(campaign, "never left", &numbers, 0).await;
@@ -134,7 +134,7 @@ async fn calls_end_with_the_pbxs_restart(version: Version) {
         (&json!(3), &json!(0)),
         "all three are called again"
     );
-    // It does not find its way back from within the lab.
+    // In the lab, Asterisk does not restart by itself.
     system.lab.asterisk.restart().expect("it starts again");
     wait_for("the link to stand again", Duration::from_secs(30), async || {
         system.api.is_connected().await.then_some(())

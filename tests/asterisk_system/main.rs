@@ -1,7 +1,7 @@
-//! The whole of Paceline as its users run it: the binary, its configuration file and its API, beside a real Asterisk with
-//! SIPp as the carrier and agents' phones; and beside a FreeSWITCH, where there is one, and beside both at once.
+//! Paceline as its users run it: the binary, its configuration file and its API, with a real Asterisk, and with SIPp as
+//! the carrier and the agents' phones; also with a FreeSWITCH, if there is one, and with both at once.
 //!
-//! The short form runs with all tests; `PACELINE_PROOF=full` (see `scripts/prove`) runs the full bars.
+//! The short form runs with all tests. `PACELINE_PROOF=full` (see `scripts/prove`) runs the full length.
 
 #![allow(
     clippy::unwrap_used,
@@ -25,11 +25,11 @@ mod mixed;
 mod opt_outs;
 mod pacing;
 mod phones;
-// The contract suite uses all of it.
+// The contract suite uses the whole file.
 #[allow(dead_code)]
 #[path = "../../crates/pbx/tests/ari/proxy.rs"]
 mod proxy;
-// The bench uses all of it.
+// The bench uses the whole file.
 #[allow(dead_code)]
 mod rig;
 mod stopped;

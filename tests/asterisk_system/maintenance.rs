@@ -1,4 +1,5 @@
-//! A PBX is restarted by its operator: gracefully, in maintenance, no call is hurt; at once, no contact pays for it.
+//! An operator restarts a PBX. After a graceful restart in maintenance, every call has ended by itself. After an
+//! immediate restart, no contact has lost an attempt.
 
 use crate::rig::{System, wait_for};
 use paceline_lab::{Audio, Behaviour, Lab, LabOptions, Version};
@@ -10,13 +11,13 @@ mod freeswitch;
 
 const SOON: Duration = Duration::from_secs(20);
 
-/// Tells Asterisk to stop or restart; the command ends with it.
+/// Sends Asterisk the command to stop or restart. The command ends when Asterisk ends.
 fn told(system: &System, command: &str) -> Child {
     let mut client = system.lab.asterisk.cli_client(command).expect("a client");
     client.spawn().expect("it runs")
 }
 
-/// Once Asterisk has ended, it is started again, as its supervisor or itself would.
+/// Starts Asterisk again after it has ended, as a supervisor or Asterisk itself would do.
 async fn comes_back(system: &mut System, mut client: Child) {
     wait_for("Asterisk to end", SOON, async || {
         (!system.lab.asterisk.is_running()).then_some(())
@@ -50,7 +51,7 @@ impl<S: crate::rig::Site> System<S> {
         );
     }
 
-    /// How many of the campaign's agents are shown so.
+    /// The number of the campaign's agents with this state and reason.
     async fn shown(&self, campaign: i64, state: &str, reason: &str) -> Option<usize> {
         let live = self.live_of(campaign).await?;
         let agents = live["agents"].as_array()?.iter();
@@ -68,7 +69,7 @@ impl<S: crate::rig::Site> System<S> {
         .await;
     }
 
-    /// Contacts whose every attempt met a PBX that takes no calls: they are waiting, and have spent nothing.
+    /// Contacts whose every attempt met a PBX that takes no calls: they wait, and have lost no attempt.
     async fn turned_away(&self, task: i64) -> usize {
         let contacts = self.api.all(&format!("/tasks/{task}/contacts")).await;
         let mut turned_away = 0;
@@ -103,7 +104,7 @@ async fn restarts_gracefully(version: Version) {
     let long_task = system.task(campaign, "long", &long, 0).await;
     system.waits_for_calls(campaign, "connected", 1).await;
     let restart = told(&system, "core restart gracefully");
-    // Nothing can be launched, and nobody has put it into maintenance yet.
+    // Asterisk refuses new calls, and the operator has not put it into maintenance in Paceline yet.
     wait_for("Asterisk to refuse calls", SOON, async || {
         system.lab.asterisk.cli("core show channels").ok()?;
         let refused = system
@@ -135,7 +136,7 @@ async fn restarts_gracefully(version: Version) {
         (1..=6).contains(&turned_away),
         "{turned_away}: bursts are not repeated"
     );
-    // The conversation comes to its end, and with it the last leg.
+    // The conversation ends, and with it the last leg.
     for id in &ids {
         let _ = system
             .api
@@ -157,7 +158,7 @@ async fn restarts_gracefully(version: Version) {
         Vec::<String>::new()
     );
     system.maintenance("main", false).await;
-    // All but those who met the restart: they are due in a minute.
+    // All contacts except those that met the restart, which are due in a minute.
     let answered = async |task: i64| {
         let attempts = system.attempts(task).await;
         let all = attempts.values().flatten();

@@ -1,4 +1,4 @@
-//! Persons whom no agent takes in time, on real PBXes: what the callees hear of it, and what is told of them afterwards.
+//! Abandoned callees on real PBXes: what they hear, and what Paceline reports of them.
 
 use crate::rig::{Site, System};
 use paceline_lab::{
@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Duration;
 
-/// As [`whom_nobody_takes_hears_the_message`], the message going away after the campaign was activated: nobody hears it, and people
-/// are told.
+/// As [`an_abandoned_callee_hears_the_message`], but the file of the message is removed after the campaign was
+/// activated: no callee hears it, and Paceline reports that.
 async fn a_message_that_disappears_is_reported<S: Site>(
     system: System<S>,
     pbx: &str,
@@ -55,8 +55,8 @@ fn three_at_once() -> Value {
     })
 }
 
-/// Three people answer at once, and there is one agent, who is free again while two of them hear the message.
-async fn whom_nobody_takes_hears_the_message<S: Site>(system: System<S>, pbx: &str, dial: &str) {
+/// Three callees answer at once. There is one agent, who is free again while two of them hear the message.
+async fn an_abandoned_callee_hears_the_message<S: Site>(system: System<S>, pbx: &str, dial: &str) {
     let settings = three_at_once();
     let campaign = system.campaign_over("message", &[(pbx, dial)], settings).await;
     let ids = system.agents_at(pbx, campaign, 1, 1).await;
@@ -128,7 +128,7 @@ async fn on_asterisk(version: Version) {
     };
     let lab = Lab::start_with(&options).expect("the lab starts");
     let system = System::start_at(lab, None).await;
-    whom_nobody_takes_hears_the_message(system, "main", "PJSIP/{number}@carrier").await;
+    an_abandoned_callee_hears_the_message(system, "main", "PJSIP/{number}@carrier").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -152,7 +152,7 @@ async fn an_abandoned_callee_hears_the_message_on_freeswitch() {
     };
     let lab = FreeSwitchLab::start(Audio::Tones, options).expect("the lab starts");
     let system = System::start_at(lab, None).await;
-    whom_nobody_takes_hears_the_message(system, "other", "sofia/gateway/carrier/{number}").await;
+    an_abandoned_callee_hears_the_message(system, "other", "sofia/gateway/carrier/{number}").await;
 }
 
 async fn without_its_message_on_asterisk(version: Version) {

@@ -1,5 +1,5 @@
-//! A mix of everything that a line can do: every outcome is the one that the carrier played, every answered call reaches
-//! an agent and is heard at both ends.
+//! A mix of all behaviours of callees: every outcome is the one that the carrier played, every answered call reaches an
+//! agent, and both ends hear each other.
 
 use crate::rig::{Attempt, Site, System, full, seed, wait_for};
 use paceline_lab::{Behaviour, LabOptions, MediaReport, Version};
@@ -10,7 +10,7 @@ use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// How often each behaviour is played in a hundred calls.
+/// The number of callees with each behaviour in a hundred.
 const MIX: &[(Behaviour, u32)] = &[
     (Behaviour::TalksBriefly, 22),
     (Behaviour::Talks, 8),
@@ -28,8 +28,8 @@ const MIX: &[(Behaviour, u32)] = &[
     (Behaviour::Silent, 4),
 ];
 
-/// `count` numbers in that mix, each once, in an order drawn by the seed. Where ten busy numbers follow each other, as in
-/// the order of the table, they are what a trunk does that answers for every number.
+/// `count` numbers in that mix, each once, in an order drawn by the seed. Ten busy numbers in a row, as in the order of
+/// the table, would look like a trunk that refuses every call.
 pub(crate) fn mixed_numbers(count: usize) -> Vec<String> {
     let mut numbers = Vec::new();
     let mut nth = 0;
@@ -48,7 +48,8 @@ pub(crate) fn mixed_numbers(count: usize) -> Vec<String> {
     numbers
 }
 
-/// Every number has just one attempt with the outcome that was played; returns how many were answered.
+/// Checks that every number has exactly one attempt, with the outcome that was played. Returns the number of answered
+/// calls.
 pub(crate) async fn check_outcomes<S: Site>(system: &System<S>, task: i64, numbers: &[String]) -> usize {
     let attempts = system.attempts(task).await;
     assert_eq!(attempts.len(), numbers.len(), "numbers with attempts");
@@ -92,7 +93,8 @@ pub(crate) async fn check_outcomes<S: Site>(system: &System<S>, task: i64, numbe
     answered
 }
 
-/// Whoever was connected for longer than a moment heard the other end. Returns how many there were.
+/// Checks that every callee who was connected for some time heard an agent, and the agent the callee. Returns their
+/// number.
 pub(crate) async fn check_audio<S: Site>(system: &System<S>, task: i64, heard: &MediaReport) -> u64 {
     let calls = system.lab.calls();
     let long = |n: &str| !matches!(Behaviour::of(n), Some(Behaviour::HangsUpEarly));
@@ -107,7 +109,8 @@ pub(crate) async fn check_audio<S: Site>(system: &System<S>, task: i64, heard: &
         deaf.first()
     );
     let expected = calls.iter().filter(|c| c.answered && long(&c.number)).count() as u64;
-    // A spell begins after 1.5 s of silence, which two conversations of one agent may seldom lack.
+    // The phones separate two conversations by 1.5 s of silence. Sometimes the pause between two of an agent's is
+    // shorter.
     let spells_min = expected * 9 / 10;
     assert!(
         heard.spells >= spells_min,
@@ -118,8 +121,8 @@ pub(crate) async fn check_audio<S: Site>(system: &System<S>, task: i64, heard: &
     expected
 }
 
-/// Every agent who had a callee for longer than a moment heard one, by the same leg all the time. In a short mix an agent may
-/// have got nobody but callees who did not answer or hung up at once.
+/// Checks that every agent who had a callee for some time heard one, and always by the same leg. In a short mix, all
+/// callees of an agent may have been silent or have hung up at once.
 fn check_agents(attempts: &BTreeMap<String, Vec<Attempt>>, heard: &MediaReport) {
     let short = |number: &str| Behaviour::of(number) == Some(Behaviour::HangsUpEarly);
     let served = |with_short: bool| {
@@ -137,7 +140,8 @@ fn check_agents(attempts: &BTreeMap<String, Vec<Attempt>>, heard: &MediaReport) 
 
 async fn mixed(version: Version, dial: &str) {
     let count = if full() { 500 } else { 60 };
-    // A call through the dialplan costs the PBX twice as much, and it shares two cores with carrier and phones.
+    // A call through the dialplan costs the PBX twice as much, and the PBX shares two cores with the carrier and the
+    // phones.
     let agents = match (full(), dial.starts_with("Local/")) {
         (true, false) => 50,
         (true, true) => 20,
@@ -149,7 +153,7 @@ async fn mixed(version: Version, dial: &str) {
         ..LabOptions::default()
     })
     .await;
-    // The pause tells one callee from the next in what an agent hears.
+    // The wrap-up is a pause that separates one callee from the next in the audio that an agent hears.
     let campaign = system
         .campaign("mixed", dial, json!({"agents": {"wrap_up_ms": 2500}}))
         .await;
@@ -226,7 +230,8 @@ async fn a_dead_trunk_is_congestion_and_an_unknown_one_is_failed() {
             .map(|a| a.outcome.clone().unwrap_or_default())
             .collect();
         assert_eq!(outcomes, vec![outcome; 4], "{name}");
-        // What the PBX refused, or the trunk did not carry, spends no try: its contact is not done.
+        // A call that the PBX refused, or that the trunk did not carry, does not count as an attempt: its contact is
+        // not done.
         let progress = system.api.get(&format!("/tasks/{task}")).await;
         assert_eq!(progress["progress"]["done"], 0, "{name}");
         system.api.post(&format!("/tasks/{task}/cancel"), json!({})).await;

@@ -1,4 +1,5 @@
-//! Opt-outs at every step between lease and answer, on real PBXes: nothing is dialed after one, and no phone rings on.
+//! Opt-outs at every step between lease and answer, on real PBXes: after an opt-out no call is launched, and a ringing
+//! call is cancelled.
 
 use crate::rig::{Site, System, wait_for};
 use paceline_lab::{Audio, Behaviour, FreeSwitch, FreeSwitchLab, FreeSwitchOptions, LabOptions, Version};
@@ -19,7 +20,7 @@ fn now_ms() -> u64 {
         .expect("after 1970")
 }
 
-/// Two campaigns have the same contacts, whose phones ring for ever. Each number is opted out at another moment.
+/// Two campaigns have the same contacts, whose phones ring without end. Each number is opted out at another moment.
 async fn stops_at_every_step<S: Site>(system: System<S>, pbx: &str, dial: &str, agents: u32) {
     let settings = json!({"dialing": {"ring_timeout_ms": 60000}});
     let first = system

@@ -1,5 +1,5 @@
-//! A predictive campaign on real PBXes, with callees drawn from a scenario: what the carrier, the agents' phones and
-//! Paceline's own records say of it, beside what the simulator foretells for the same callees.
+//! A predictive campaign on real PBXes, with callees drawn from a scenario. Compares the carrier's log, the agents'
+//! phones and Paceline's records with the simulator's result for the same callees.
 
 use crate::rig::{Api, Site, System, full, seed, wait_for};
 use paceline_core::pacing::PacingMode;
@@ -14,23 +14,24 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// What may pass between the limit and what the callee hears of it; more only where the machine was short of time.
+/// The longest time from the limit until the callee hears the agent or the message. It is longer only if the machine is
+/// overloaded.
 const LATE_MAX: Duration = Duration::from_millis(600);
 const STARVED_MAX: Duration = Duration::from_secs(2);
-/// By Paceline's own clock.
+/// The same by Paceline's own clock.
 const RECORDED_LATE_MAX: Duration = Duration::from_millis(100);
-/// How long everybody stays on the line beyond the limit.
+/// The least time that every callee stays on the line beyond the limit.
 const PATIENCE_MIN: Duration = Duration::from_secs(1);
-/// A callee whom nobody answers rings for longer than any ring timeout.
+/// A call without an answer rings for longer than any ring timeout.
 const FOR_EVER: Duration = Duration::from_secs(300);
 
-/// What is run.
+/// The parameters of a run.
 struct Plan {
     scenario: Scenario,
     seed: u64,
     agents: u32,
     calls: u32,
-    /// The mean of the scenario's, by which a PBX's ring timeout begins earlier than the scenario's.
+    /// The scenario's mean setup time. The ring timeout of a PBX starts this much earlier than the scenario's.
     setup: Duration,
 }
 
@@ -39,7 +40,7 @@ impl Plan {
         let secs = Duration::from_secs_f64;
         let (agents, calls, setup) = if full() { (20, 2_600, 2.5) } else { (8, 600, 0.3) };
         let live = if full() { 0.25 } else { 0.4 };
-        // Answers are not judged: every answer is a person's, at once.
+        // No answering machine detection: every answer is a live answer at once.
         let mut scenario = Scenario {
             length: secs(1800.0),
             machine_share: 0.0,
@@ -58,7 +59,7 @@ impl Plan {
                 ring_timeout: secs(6.0),
                 talk: gamma(4, 8.0),
                 wrap_up: gamma(2, 2.0),
-                // So few answers have no room for an abandon under 3 %.
+                // With so few answers, one abandoned call would exceed 3 %.
                 abandon_ratio_max: 0.2,
                 ..scenario
             };
@@ -87,7 +88,7 @@ impl Plan {
                 number: Self::number(nth),
                 setup: drawn.setup,
                 ring: drawn.ring.unwrap_or(FOR_EVER),
-                // The scenario's begins with the agent; nobody hangs up just as the limit comes.
+                // The scenario's talk time starts when the agent is connected. No callee hangs up near the limit.
                 talk: (!drawn.refuses).then_some(drawn.talk.max(self.scenario.connect_limit + PATIENCE_MIN)),
                 refusal: 486,
                 key: None,
@@ -102,7 +103,7 @@ impl Plan {
     }
 
     fn settings(&self) -> Value {
-        // As the simulator's own.
+        // The same rule as the simulator's.
         let rule = json!({
             "name": "daily", "ratio_max": self.scenario.abandon_ratio_max, "window": {"hours": 24}, "clock": "greeting_end",
             "limit_ms": 2000, "early_hangup": "ignored", "ring_ms_min": 0, "message": true,
@@ -116,14 +117,14 @@ impl Plan {
     }
 }
 
-/// Agents in each state, times seconds, by Paceline's own word.
+/// Seconds that agents were logged in, and that they were busy, as Paceline's API reports them.
 #[derive(Clone, Copy, Default)]
 struct Staff {
     staffed: f64,
     busy: f64,
 }
 
-/// Agents are done with each conversation after the time drawn with its callee. Counts what they do meanwhile.
+/// Ends each agent's wrap-up after the time that was drawn with the callee. Meanwhile sums up the agents' states.
 fn wrap_up(
     api: Api,
     campaign: i64,
@@ -161,7 +162,7 @@ fn wrap_up(
                     }
                     if done[&attempt] <= Instant::now() {
                         let path = format!("/agents/{}/ready", agent["agent_id"]);
-                        // Refused where asked too often: the next look asks again.
+                        // The API refuses requests that come too often. The next round sends it again.
                         let _ = api.send(reqwest::Method::POST, &path, Some(json!({}))).await;
                     }
                 }
@@ -176,7 +177,7 @@ fn now_ms() -> u64 {
     u64::try_from(now.as_millis()).unwrap()
 }
 
-/// What somebody saw of it all.
+/// The results of a run from one point of view.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct View {
     live: u32,
@@ -199,13 +200,13 @@ impl View {
     }
 }
 
-/// How much of a stretch that began then and lasted so long lies before `until_ms`, seconds.
+/// The part of a period, given by its start and length, that lies before `until_ms`; in seconds.
 fn within(from_ms: u64, length: Duration, until_ms: u64) -> f64 {
     let length_ms = u64::try_from(length.as_millis()).unwrap();
     until_ms.min(from_ms + length_ms).saturating_sub(from_ms) as f64 / 1_000.0
 }
 
-/// What the carrier saw; every answered callee got an agent or the message within the limit.
+/// The carrier's view. Panics if an answered callee got neither an agent nor the message in time.
 fn carriers_view(
     calls: &[SeenCall],
     limit: Duration,
@@ -235,12 +236,12 @@ fn carriers_view(
                 late += u32::from(from > limit + LATE_MAX);
                 view.abandoned += 1;
             }
-            // The limit came while an agent was being joined: hung up at once.
+            // The limit passed while an agent was being joined: Paceline hung up at once.
             (None, None) if call.end == Some(CallEnd::CallerHungUp) && lasted < limit + STARVED_MAX => {
                 view.abandoned += 1;
                 cut_off += 1;
             }
-            // Left before the message, which was late, had been heard for long enough to be told.
+            // The message was late, and the callee left before it had lasted long enough to be recognised.
             (None, None)
                 if call.end == Some(CallEnd::CalleeHungUp)
                     && (limit..limit + STARVED_MAX).contains(&lasted) =>
@@ -264,7 +265,7 @@ fn carriers_view(
     view
 }
 
-/// Whether more calls were up without an answer, at some time, than agents were not talking.
+/// True if at some time more calls were waiting for an answer than agents were free.
 fn launched_ahead(calls: &[SeenCall], agents: u32) -> bool {
     calls.iter().any(|new| {
         let at = new.at_ms;
@@ -327,7 +328,7 @@ async fn predictive_run<S: Site>(
     wrapping_up.abort();
 
     let staffed_s = f64::from(plan.agents) * (until_ms - from_ms) as f64 / 1_000.0;
-    // The carrier's book is up to 20 ms behind the wire.
+    // The carrier's log is up to 20 ms late.
     let calls = wait_for(
         "the carrier to see all ends",
         Duration::from_secs(5),
@@ -339,7 +340,7 @@ async fn predictive_run<S: Site>(
     .await;
     let carrier = carriers_view(&calls, plan.scenario.connect_limit, until_ms, &wrap_ups);
     let mut records = View::default();
-    // What is stored is some hundred milliseconds behind.
+    // The store is some hundred milliseconds late.
     let attempts = wait_for(
         "every attempt to be stored as ended",
         Duration::from_secs(10),

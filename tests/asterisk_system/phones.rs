@@ -1,5 +1,5 @@
-//! Agents' phones that cannot be called or act by themselves, beside a real FreeSWITCH: what is shown of their agents, and what
-//! becomes of their callees.
+//! Agents' phones that cannot be called or that act by themselves, on a real FreeSWITCH: the state of their agents, and
+//! the end of their callees.
 
 use crate::breakable::Breakable;
 use crate::rig::{System, wait_for};
@@ -20,7 +20,7 @@ fn freeswitch(agents: u32, audio: Audio) -> Option<FreeSwitchLab> {
     Some(FreeSwitchLab::start(audio, options).expect("the lab starts"))
 }
 
-/// State and reason of an agent.
+/// The state of an agent and its reason.
 async fn agent(system: &System<FreeSwitchLab>, campaign: i64, id: i64) -> Option<(String, String)> {
     let live = system.api.try_get(&format!("/campaigns/{campaign}/live")).await?;
     let mut agents = live["agents"].as_array()?.iter();
@@ -43,7 +43,7 @@ async fn shows(system: &System<FreeSwitchLab>, campaign: i64, id: i64, state: &s
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_whose_phone_cannot_be_called_is_paused_with_the_reason_on_freeswitch() {
-    // The sixth is unknown to the PBX.
+    // The PBX does not know the sixth agent.
     let Some(lab) = freeswitch(5, Audio::None) else {
         return;
     };
@@ -74,7 +74,7 @@ async fn an_agent_whose_phone_cannot_be_called_is_paused_with_the_reason_on_free
         let shown = format!("state=\"paused\",reason=\"{reason}\"");
         assert!(metrics.contains(&shown), "no {shown} in {metrics}");
     }
-    // The phone that is back is of use again.
+    // A phone that is on again can be called again.
     phones.power_on(5);
     let ready = format!("/agents/{}/ready", ids[4]);
     system.api.post(&ready, json!({})).await;
@@ -88,7 +88,7 @@ async fn a_phone_that_transfers_or_holds_is_no_agent_meanwhile_on_freeswitch() {
         return;
     };
     let system = System::start_at(lab, None).await;
-    // Else the next call would be launched before the phone is known to have left.
+    // Without a wrap-up the next call would be launched before Paceline knows that the phone has left.
     let campaign = system
         .campaign_over(
             "acts",
@@ -103,7 +103,7 @@ async fn a_phone_that_transfers_or_holds_is_no_agent_meanwhile_on_freeswitch() {
     let task = system.task(campaign, "acts", &numbers, 0).await;
     shows(&system, campaign, first, "on_call", "call_connected").await;
     let phones = &system.lab.phones;
-    // To a phone that is no agent's of ours.
+    // The target is a phone without an agent of ours.
     phones.transfer(1, "agent-3").expect("it is on a call");
     wait_for(
         "the callee to be transferred",
@@ -114,7 +114,7 @@ async fn a_phone_that_transfers_or_holds_is_no_agent_meanwhile_on_freeswitch() {
         },
     )
     .await;
-    // The agent's phone is called again, and has the next callee for itself.
+    // The PBX calls the agent's phone again, and the next callee is alone with the agent.
     shows(&system, campaign, first, "on_call", "call_connected").await;
     assert!(phones.is_on_call(3));
     phones.hold(1, Some(Hold::SendOnly)).expect("it is on a call");
@@ -129,7 +129,7 @@ async fn a_phone_that_transfers_or_holds_is_no_agent_meanwhile_on_freeswitch() {
         (state == "available").then_some(())
     })
     .await;
-    // The transferred callee is there until the colleague hangs up.
+    // The transferred callee stays until the colleague hangs up.
     assert!(phones.is_on_call(3));
     phones.hang_up(3).expect("it is on a call");
     system.wait_until_completed(task, Duration::from_secs(20)).await;

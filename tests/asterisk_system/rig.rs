@@ -15,13 +15,12 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// Whether the full bars are asked for.
+/// True if the full length of the tests is requested.
 pub(crate) fn full() -> bool {
     std::env::var("PACELINE_PROOF").is_ok_and(|v| v == "full")
 }
 
-/// By what a test draws: `PACELINE_SEED` where it is set. Else always the same, or another each time where the full bars are
-/// asked for.
+/// The seed of the test's random values: `PACELINE_SEED` if it is set. Otherwise 1, or a random one in the full length.
 pub(crate) fn seed() -> u64 {
     static SEED: OnceLock<u64> = OnceLock::new();
     *SEED.get_or_init(|| {
@@ -35,7 +34,7 @@ pub(crate) fn seed() -> u64 {
     })
 }
 
-/// Waits for a condition, polling; panics with what it waited for once the limit has passed.
+/// Polls until the condition holds. Panics after the limit, with the name of the condition.
 pub(crate) async fn wait_for<T>(what: &str, limit: Duration, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
     let until = Instant::now() + limit;
     loop {
@@ -47,15 +46,15 @@ pub(crate) async fn wait_for<T>(what: &str, limit: Duration, mut probe: impl Asy
     }
 }
 
-/// The PBXes beside Paceline, and the carriers behind them.
+/// The PBXes that Paceline uses, and their carriers.
 pub(crate) trait Site {
     /// Its part of the configuration file: names, addresses, and `PACELINE_TEST_…_PASSWORD` for each password.
     fn sections(&self) -> String;
-    /// Those variables.
+    /// These variables and their values.
     fn passwords(&self) -> Vec<(&'static str, String)>;
-    /// Ids of the channels that are left after a while.
+    /// The ids of the channels that are left at the end of the limit.
     fn channels_after(&self, limit: Duration) -> Vec<String>;
-    /// What the carriers saw.
+    /// The carriers' records of all calls.
     fn calls(&self) -> Vec<SeenCall>;
     /// User and system CPU seconds of the PBXes so far.
     fn cpu_seconds(&self) -> f64;
@@ -117,7 +116,7 @@ impl Site for FreeSwitchLab {
     }
 }
 
-/// Both.
+/// Both PBXes at once.
 impl<A: Site, B: Site> Site for (A, B) {
     fn sections(&self) -> String {
         format!("{}\n{}", self.0.sections(), self.1.sections())
@@ -140,19 +139,19 @@ impl<A: Site, B: Site> Site for (A, B) {
     }
 }
 
-/// A running system. Ends with everything it started.
+/// A running system. Everything that it started ends with it.
 pub(crate) struct System<S: Site = Lab> {
     pub(crate) lab: S,
     pub(crate) api: Api,
     pub(crate) folder: TempDir,
     paceline: Option<Child>,
     store_url: String,
-    /// What its command line begins with.
+    /// The first words of the command line, before the program.
     way_in: Vec<String>,
     port: u16,
 }
 
-/// One ended or live attempt, as the API tells it.
+/// One ended or open attempt, as the API shows it.
 #[derive(Debug, Clone)]
 pub(crate) struct Attempt {
     pub(crate) id: String,
@@ -163,17 +162,17 @@ pub(crate) struct Attempt {
     pub(crate) answered_at: Option<Timestamp>,
     pub(crate) connected_at: Option<Timestamp>,
     pub(crate) abandoned_at: Option<Timestamp>,
-    /// Far in the future while it is open.
+    /// Far in the future while the attempt is open.
     pub(crate) ended_at: Timestamp,
 }
 
 impl System {
-    /// With SQLite.
+    /// Starts with SQLite.
     pub(crate) async fn start(options: &LabOptions) -> Self {
         Self::start_on(options, None).await
     }
 
-    /// With the store at `store_url`, or SQLite in the system's folder.
+    /// Starts with the store at `store_url`, or with SQLite in the system's folder.
     pub(crate) async fn start_on(options: &LabOptions, store_url: Option<String>) -> Self {
         let lab =
             Lab::start_with(options).expect("the lab starts; run scripts/tools if something is missing");
@@ -182,12 +181,12 @@ impl System {
 }
 
 impl<S: Site> System<S> {
-    /// Beside PBXes that run.
+    /// Starts with PBXes that already run.
     pub(crate) async fn start_at(lab: S, store_url: Option<String>) -> Self {
         Self::start_inside(lab, store_url, Vec::new()).await
     }
 
-    /// The same, its command line beginning with `way_in`.
+    /// The same with a command line that begins with `way_in`.
     pub(crate) async fn start_inside(lab: S, store_url: Option<String>, way_in: Vec<String>) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::Builder::new()
@@ -203,7 +202,7 @@ impl<S: Site> System<S> {
         let api = Api {
             base: format!("http://127.0.0.1:{port}/api/v1"),
             key: String::new(),
-            // Paceline closes idle connections, and one that stood still closes them at the moment of the next request.
+            // Paceline closes idle connections. After a freeze, it closes them at the moment of the next request.
             client: reqwest::Client::builder()
                 .pool_max_idle_per_host(0)
                 .build()
@@ -284,7 +283,7 @@ impl<S: Site> System<S> {
         .await;
     }
 
-    /// Starts the process, as a supervisor would: unless it runs.
+    /// Starts the process if it does not run, as a supervisor does.
     pub(crate) fn spawn(&mut self) {
         if let Some(child) = &mut self.paceline
             && child.try_wait().expect("a child").is_none()
@@ -306,13 +305,13 @@ impl<S: Site> System<S> {
         self.paceline = Some(child);
     }
 
-    /// What Prometheus would scrape.
+    /// The text of `/metrics`.
     pub(crate) async fn metrics(&self) -> String {
         let reply = self.ask("/metrics").await;
         reply.expect("/metrics answers").text().await.expect("text")
     }
 
-    /// The status of `/readyz`; nothing where nobody answers.
+    /// The status of `/readyz`; `None` if nothing answers.
     pub(crate) async fn readyz(&self) -> Option<u16> {
         let reply = self.ask("/readyz").await;
         reply.ok().map(|reply| reply.status().as_u16())
@@ -340,7 +339,7 @@ impl<S: Site> System<S> {
         }
     }
 
-    /// SIGTERM, and waits for the end.
+    /// Sends SIGTERM and waits for the end.
     pub(crate) async fn terminate(&mut self, limit: Duration) {
         let done = Command::new("kill")
             .arg("-TERM")
@@ -360,7 +359,7 @@ impl<S: Site> System<S> {
         .await;
     }
 
-    /// Its process.
+    /// The process.
     pub(crate) fn pid(&self) -> u32 {
         self.paceline.as_ref().expect("it runs").id()
     }
@@ -376,7 +375,7 @@ impl<S: Site> System<S> {
         ticks / 100.0
     }
 
-    /// A campaign over one trunk of `main`, active. Settings are merged over quick ones: always open, little wrap-up.
+    /// An active campaign over one trunk of `main`. `settings` are merged over quick ones: always open, short wrap-up.
     pub(crate) async fn campaign(&self, name: &str, dial: &str, settings: Value) -> i64 {
         self.campaign_over(name, &[("main", dial)], settings).await
     }
@@ -413,7 +412,7 @@ impl<S: Site> System<S> {
         id
     }
 
-    /// Agents `first..first + count` of the lab on `main`, logged in and ready in the campaign.
+    /// Logs agents `first..first + count` of the lab in on `main`, ready in the campaign.
     pub(crate) async fn agents(&self, campaign: i64, first: u32, count: u32) -> Vec<i64> {
         self.agents_at("main", campaign, first, count).await
     }
@@ -440,7 +439,7 @@ impl<S: Site> System<S> {
         ids
     }
 
-    /// Waits until so many agents of the campaign are held by the PBX.
+    /// Waits until the PBX holds the legs of this many agents of the campaign.
     pub(crate) async fn wait_for_agents(&self, campaign: i64, count: usize) {
         wait_for("the agents to be held", Duration::from_secs(30), async || {
             let live = self.api.get(&format!("/campaigns/{campaign}/live")).await;
@@ -467,8 +466,8 @@ impl<S: Site> System<S> {
         .await;
     }
 
-    /// Until every number has been dialed and has an outcome. Whom the trunk did not carry is due again in half an hour, so
-    /// their task is not completed.
+    /// Waits until every number has been dialed and has an outcome. If a trunk did not carry a call, its contact is due
+    /// again in half an hour, so the task is not completed.
     pub(crate) async fn wait_until_tried(&self, task: i64, numbers: usize, limit: Duration) {
         wait_for("every number to be tried", limit, async || {
             let attempts = self.attempts(task).await;
@@ -478,7 +477,7 @@ impl<S: Site> System<S> {
         .await;
     }
 
-    /// Every attempt of the task, by number; more than one for a number are all there.
+    /// All attempts of the task, by number. A number may have more than one.
     pub(crate) async fn attempts(&self, task: i64) -> BTreeMap<String, Vec<Attempt>> {
         let mut all: BTreeMap<String, Vec<Attempt>> = BTreeMap::new();
         for item in self.api.all(&format!("/attempts?task_id={task}")).await {
@@ -498,7 +497,7 @@ impl<S: Site> System<S> {
         all
     }
 
-    /// Agents end conversations that have lasted `talk`, as people do, until dropped.
+    /// Agents hang up conversations that have lasted `talk`, until the handle is aborted.
     pub(crate) fn agents_hang_up_after(&self, campaign: i64, talk: Duration) -> tokio::task::JoinHandle<()> {
         let api = self.api.clone();
         tokio::spawn(async move {
@@ -520,9 +519,9 @@ impl<S: Site> System<S> {
                         if *seen != attempt {
                             (*seen, *since) = (attempt, Instant::now());
                         } else if since.elapsed() >= talk {
-                            // What is shown is a moment old: what it shows next may be this conversation still.
+                            // The live state is a moment old: the next one may still show this conversation.
                             *since = Instant::now();
-                            // It may have ended meanwhile.
+                            // The conversation may have ended by now.
                             let _ = api
                                 .send(
                                     reqwest::Method::POST,
@@ -538,12 +537,12 @@ impl<S: Site> System<S> {
         })
     }
 
-    /// Logs every agent out and checks that nothing of ours is left on the PBX, and that nothing complained.
+    /// Logs every agent out and checks that no channel of ours is left on the PBX and that the log has no error.
     pub(crate) async fn finish(mut self, agents: &[i64]) {
         self.wind_up(agents).await;
     }
 
-    /// The same; the process has ended then, and the store and the PBX are still there.
+    /// The same, but the store and the PBX stay. The process has ended.
     pub(crate) async fn wind_up(&mut self, agents: &[i64]) {
         for id in agents {
             self.api.post(&format!("/agents/{id}/log-out"), json!({})).await;

@@ -1,5 +1,5 @@
-//! Paceline is gone for good: the PBX's own limits end every call, talking or ringing, and every agent's leg. When
-//! it comes back after all, it settles its books and calls nobody again.
+//! Paceline is stopped and does not restart: the PBX's own limits end every call, talking or ringing, and every agent's
+//! leg. When Paceline starts later, it stores an outcome for each attempt and calls no number again.
 
 use crate::rig::{Attempt, Site, System, wait_for};
 use paceline_lab::{Audio, Behaviour, CallEnd, Lab, LabOptions, PhoneState};
@@ -12,7 +12,7 @@ const AGENT_LEG_MS: u64 = 30_000;
 /// The PBX counts whole seconds, and hanging up takes a moment.
 const SLACK: Duration = Duration::from_secs(3);
 
-/// How calls go out, with the number of callees who talk and of callees whose phones ring.
+/// A way to the carrier, with the number of callees who talk and of callees whose phones ring.
 struct Route {
     name: &'static str,
     dial: &'static str,
@@ -20,7 +20,7 @@ struct Route {
     rings: u32,
 }
 
-/// Over a trunk, and through a dialplan as FreePBX has it.
+/// Directly over a trunk, and through a dialplan like FreePBX's.
 const ROUTES: [Route; 2] = [
     Route {
         name: "direct",
@@ -108,7 +108,7 @@ async fn stopped_for_good_during_twenty_conversations_the_pbx_clears_every_leg()
     );
     println!("all of {channels} channels {:?}", killed_at.elapsed());
 
-    // And should it come back after all: everything is settled, nobody is called again, and the agents' phones are.
+    // Paceline starts after all: it settles every attempt, calls the agents' phones, and calls no contact again.
     system.launch().await;
     wait_for("every agent to be free", Duration::from_secs(30), async || {
         let mut free = 0;
@@ -131,7 +131,7 @@ async fn stopped_for_good_during_twenty_conversations_the_pbx_clears_every_leg()
     system.finish(&ids).await;
 }
 
-/// Who rings and who talks is ended by the PBX in time.
+/// The PBX ends ringing and talking calls in time.
 async fn are_cleared(system: &System<Lab>, talks: u32, rings: u32, killed_at: Instant) {
     let over = |behaviour, end| {
         let calls = system.lab.calls();
@@ -144,7 +144,7 @@ async fn are_cleared(system: &System<Lab>, talks: u32, rings: u32, killed_at: In
     })
     .await;
     let rang = killed_at.elapsed();
-    // The PBX counts from the originate, so that it may have rung as long as it may ring.
+    // The PBX counts from the originate, so the longest ring time comes before the longest talk time.
     let talking_until =
         (Duration::from_millis(RING_MS + CALL_MS) + SLACK).saturating_sub(killed_at.elapsed());
     wait_for("the talking calls to be cleared", talking_until, async || {
@@ -155,7 +155,7 @@ async fn are_cleared(system: &System<Lab>, talks: u32, rings: u32, killed_at: In
     println!("{rings} ringing calls were cleared {rang:?} after the kill, {talks} talking ones {talked:?}");
 }
 
-/// Every attempt of these tasks.
+/// All attempts of these tasks.
 async fn attempts(system: &System<Lab>, tasks: &[i64]) -> Vec<Attempt> {
     let mut all = Vec::new();
     for task in tasks {
@@ -164,7 +164,7 @@ async fn attempts(system: &System<Lab>, tasks: &[i64]) -> Vec<Attempt> {
     all
 }
 
-/// How many agents are available.
+/// The number of available agents.
 async fn available(system: &System<Lab>, campaign: i64) -> Option<usize> {
     let live = system.api.try_get(&format!("/campaigns/{campaign}/live")).await?;
     let agents = live["agents"].as_array()?;

@@ -1,6 +1,6 @@
-//! Everything around Paceline breaks, and it itself, while it calls mixed contacts: killed, its link cut, its PBX,
-//! its database and its disk gone, one after the other and sometimes two at once. Which, when and for how long is drawn
-//! from a seed, `PACELINE_SEED` where that is set.
+//! Faults of Paceline, its link, its PBX, its database and its disk while it calls mixed contacts, one after the other
+//! and sometimes two at once. The kinds, the times and the lengths of the faults are drawn from a seed: `PACELINE_SEED`
+//! if it is set.
 
 use crate::account::{check_account, rules};
 use crate::breakable::{Breakable, Cuttable, asterisk, freeswitch};
@@ -18,27 +18,27 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// What breaks.
+/// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
-    /// Paceline is killed with -9, and started again by its supervisor.
+    /// Paceline is killed with -9, and its supervisor starts it again.
     Kill,
-    /// Every connection to the PBX is cut, and none can be made for a while.
+    /// Every connection to the PBX is cut, and for a while no new one can be made.
     Cut,
     /// The PBX is killed with -9, and started again.
     AttachedPbx,
-    /// The PBX stands still, and goes on: after less or more time than its link may be silent.
+    /// The PBX is frozen, for a shorter or longer time than its link may be silent.
     Freeze,
     /// The database server is killed with -9, and started again.
     DatabaseKilled,
-    /// It is stopped as an administrator would, and started again.
+    /// The database server is stopped as an administrator does it, and started again.
     DatabaseStopped,
-    /// The disk under the database is full until somebody makes room.
+    /// The disk under the database is full until the test frees space.
     DiskFull,
 }
 
 impl Fault {
-    /// How long it lasts, ms.
+    /// The range of its length, in milliseconds.
     fn lasts_ms(self) -> Range<u64> {
         match self {
             Self::Kill => 0..1_500,
@@ -50,13 +50,13 @@ impl Fault {
         }
     }
 
-    /// Whether both can be at once: a dead PBX does not stand still.
+    /// True if both can happen at once. A killed PBX cannot be frozen.
     fn goes_with(self, other: Self) -> bool {
         let both = [self, other];
         self != other && !(both.contains(&Self::AttachedPbx) && both.contains(&Self::Freeze))
     }
 
-    /// Whether calls may end unseen by it.
+    /// True if Paceline may miss ends of calls because of it.
     fn hides_ends(self) -> bool {
         matches!(self, Self::Kill | Self::Cut | Self::AttachedPbx | Self::Freeze)
     }
@@ -65,16 +65,16 @@ impl Fault {
 /// One or two faults at once.
 #[derive(Debug)]
 struct Strike {
-    /// Once the carrier has seen so many calls,
+    /// The fault begins once the carrier has seen this many calls,
     at_calls: usize,
-    /// and so long after that.
+    /// and then this much time has passed.
     after: Duration,
     faults: Vec<(Fault, Duration)>,
-    /// Whether the first to begin is the last to end.
+    /// True if the first fault to begin is the last to end.
     nested: bool,
 }
 
-/// Strikes in order, for so many contacts.
+/// Draws the faults for this many contacts, in order of time.
 fn strikes(rng: &mut StdRng, faults: &[(Fault, usize)], contacts: usize) -> Vec<Strike> {
     let mut all: Vec<Fault> = faults
         .iter()
@@ -98,7 +98,7 @@ fn strikes(rng: &mut StdRng, faults: &[(Fault, usize)], contacts: usize) -> Vec<
         }
     }
     for strike in &mut strikes {
-        // While the log still grows: later it is written over, and needs no room.
+        // Early, while the database's log still grows. Later the log is overwritten and needs no space.
         if strike.faults.iter().any(|(fault, _)| *fault == Fault::DiskFull) {
             strike.at_calls = rng.random_range(contacts / 10..contacts / 4);
         }
@@ -107,10 +107,10 @@ fn strikes(rng: &mut StdRng, faults: &[(Fault, usize)], contacts: usize) -> Vec<
     strikes
 }
 
-/// Room for a campaign's books, and little more.
+/// The size of the disk: a campaign's data, and little more.
 const DISK_KIB: u32 = 64 * 1024;
 
-/// Where the store is.
+/// The place of the store.
 enum Ground {
     Postgres(Postgres),
     Disk(SmallDisk),
@@ -159,11 +159,11 @@ impl<L: Breakable> Storm<L> {
         }
     }
 
-    /// Breaks what is to be broken, mends it, and waits until everything is up again: from when to when ends of calls
+    /// Causes the faults, ends them, and waits until everything works again. Returns the period in which ends of calls
     /// may have been missed.
     async fn strike(&mut self, strike: &Strike) -> Option<Gap> {
         let from = Timestamp::now();
-        // With the process or its link gone there may be nothing to store, or nobody to tell.
+        // If the process or its link is gone too, there may be nothing to store, or Paceline cannot report it.
         let is_told = strike.faults.len() == 1;
         let store_fails = strike.faults.iter().any(|(fault, _)| !fault.hides_ends());
         let mut broken = Vec::new();
@@ -184,13 +184,13 @@ impl<L: Breakable> Storm<L> {
         }
         let system = &mut self.system;
         wait_for("everything to be up again", Duration::from_secs(60), async || {
-            // As a supervisor does: it does not start without its database.
+            // As a supervisor does it, because Paceline does not start without its database.
             system.spawn();
             (system.api.is_connected().await && system.readyz().await == Some(200)).then_some(())
         })
         .await;
         if store_fails {
-            // Else the next kill takes with it what ended while nothing could be stored.
+            // Otherwise the next kill loses the ends of calls that waited for the store.
             let none = "paceline_queue_depth{queue=\"store_changes\"} 0";
             wait_for("what waited to be stored", Duration::from_secs(30), async || {
                 system.metrics().await.contains(none).then_some(())
@@ -198,7 +198,7 @@ impl<L: Breakable> Storm<L> {
             .await;
         }
         let until = Timestamp::now();
-        // What was about to be stored is lost with the process.
+        // The process loses the changes that it has not stored yet.
         let hides_ends = strike.faults.iter().any(|(fault, _)| fault.hides_ends());
         println!(
             "  at {} calls {:?}{}: {} ms",
@@ -216,9 +216,9 @@ impl<L: Breakable> Storm<L> {
         hides_ends.then(|| Gap::new(from, until, is_killed, is_mute))
     }
 
-    /// While the store cannot write nothing is launched, and it is told why.
+    /// Checks that no call is launched while the store cannot write, and that Paceline reports this.
     async fn check_that_nothing_is_launched(&self, lasts: Duration, is_told: bool) {
-        // Attempts that were stored before the outage may still be on their way, on a busy machine for seconds.
+        // Attempts that were stored before the fault may still be dialed, for seconds on an overloaded machine.
         let mut before = 0;
         wait_for("no more calls to begin", Duration::from_secs(10), async || {
             tokio::time::sleep(Duration::from_secs(1)).await;
@@ -252,7 +252,7 @@ impl<L: Breakable> Storm<L> {
         assert_eq!(after, before, "calls were launched while nothing could be stored");
     }
 
-    /// One number out of the store.
+    /// Reads one number from the store.
     async fn count(&self, sql: &'static str) -> i64 {
         match &self.ground {
             Ground::Postgres(server) => {
@@ -275,11 +275,12 @@ impl<L: Breakable> Storm<L> {
     }
 }
 
-/// Notes while it runs when the machine stood still: what then ends may be missed as well, and no fault of ours is.
+/// Notes the times at which the whole machine was frozen: Paceline may miss ends of calls then too, without a fault of
+/// the test.
 fn note_stalls() -> (Arc<Mutex<Vec<Gap>>>, tokio::task::JoinHandle<()>) {
     const TICK: Duration = Duration::from_millis(100);
     const STALL_MIN: Duration = Duration::from_millis(1_500);
-    /// A link that was silent for long is found dead, and made again, after it.
+    /// After the freeze, a link that was silent for too long is closed and opened again.
     const AFTER: Duration = Duration::from_secs(6);
     let gaps = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&gaps);
@@ -300,11 +301,11 @@ fn note_stalls() -> (Arc<Mutex<Vec<Gap>>>, tokio::task::JoinHandle<()>) {
     (gaps, watching)
 }
 
-/// How often Paceline is killed, its link cut and the PBX killed where the full bars are asked for.
+/// The numbers of kills, of cut links and of killed PBXes in the full length.
 const FULL: [usize; 3] = [20, 20, 3];
 
-/// A storm over so many agents in that mode; `short` is what [`FULL`] is where the full bars are not asked for. What can happen
-/// to where the store is comes besides.
+/// Runs a campaign in this mode through the faults. `short` replaces [`FULL`] in the short form. The faults of the
+/// store are added.
 async fn storm_over<L: Breakable>(ground: Ground, lab: L, mode: &str, agents: u32, short: [usize; 3]) {
     let [kills, cuts, pbx] = if full() { FULL } else { short };
     let contacts = if full() { 500 } else { 60 };
@@ -329,7 +330,7 @@ async fn storm_over<L: Breakable>(ground: Ground, lab: L, mode: &str, agents: u3
     let mut rng = StdRng::seed_from_u64(seed);
     let strikes = strikes(&mut rng, &faults, contacts);
     let ahead = mode != "progressive";
-    // Whoever calls ahead must let phones ring for as long as the rules say.
+    // Predictive pacing needs the ring timeout that the rules require.
     let ring_ms = if ahead { 20_000 } else { 8_000 };
     let mut storm = Storm::over(ground, lab).await;
     let campaign = storm
@@ -364,9 +365,10 @@ async fn storm_over<L: Breakable>(ground: Ground, lab: L, mode: &str, agents: u3
         "  nothing more breaks; contacts whose call was cancelled before it was dialed are due again in a minute"
     );
     let system = &mut storm.system;
-    // Who was not dialed is due again in a minute, which the short form does not wait for; who was taken back, in half an hour.
+    // A contact that was not dialed is due again in a minute, for which the short form does not wait. A contact whose
+    // call was cancelled is due in half an hour.
     wait_for("an end of every attempt", Duration::from_secs(240), async || {
-        // Before the attempts: one that is made meanwhile is among them.
+        // Read before the attempts, so that the list of attempts includes every call in it.
         let dialed: BTreeSet<String> = system.lab.calls().into_iter().map(|c| c.number).collect();
         let attempts = system.attempts(task).await;
         let over = |number: &String| {
@@ -379,7 +381,7 @@ async fn storm_over<L: Breakable>(ground: Ground, lab: L, mode: &str, agents: u3
         numbers.iter().all(|number| over(number).is_some()).then_some(())
     })
     .await;
-    // Nobody else is called from here on; a task that is completed says 409.
+    // No further call is launched from here on. If the task is completed, the API answers 409.
     let cancel = format!("/tasks/{task}/cancel");
     let answer = system.api.send(reqwest::Method::POST, &cancel, Some(json!({})));
     let (status, _) = answer.await.expect("the API answers");
@@ -398,7 +400,7 @@ async fn storm_over<L: Breakable>(ground: Ground, lab: L, mode: &str, agents: u3
     let attempts = system.attempts(task).await;
     let seen = check(&numbers, &attempts, &system.lab.calls(), &gaps, ahead);
     println!("{seen}");
-    // However much was broken, most was not.
+    // In spite of all faults, most calls are undisturbed.
     let least = if ahead { contacts / 3 } else { contacts / 2 };
     assert!(seen.exact >= least, "only {} are as played", seen.exact);
     check_account(system, campaign, task, &gaps).await;
@@ -428,7 +430,7 @@ async fn storm_over<L: Breakable>(ground: Ground, lab: L, mode: &str, agents: u3
     );
 }
 
-/// Of all calls none is left at the carrier, and on the PBX each agent has one leg and nobody else has any.
+/// Checks that the carrier has no call left, and that the PBX has one leg for each agent and no other channel.
 async fn check_lines<L: Breakable>(system: &System<Cuttable<L>>, agents: u32) {
     wait_for(
         "every callee to have hung up",
@@ -475,7 +477,7 @@ async fn a_storm_around_a_paceline_whose_disk_fills_up_loses_and_doubles_nothing
     storm_over(Ground::Disk(disk), lab, "progressive", agents, [1, 1, 1]).await;
 }
 
-/// Whoever is called ahead of free agents may be abandoned at any time; all else holds as well.
+/// With predictive pacing a callee may be abandoned at any time. Everything else must hold as well.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_storm_around_a_paceline_that_calls_ahead_loses_and_doubles_nothing() {
     let agents = 10;

@@ -1,4 +1,5 @@
-//! Trunks that refuse everything, and a PBX without room, on real PBXes: few calls go out, and no contact pays for it.
+//! Trunks that refuse every call, and a PBX without capacity, on real PBXes: few calls go out, and no contact loses an
+//! attempt.
 
 use crate::breakable::Breakable;
 use crate::rig::{System, wait_for};
@@ -9,15 +10,15 @@ use paceline_lab::{
 use serde_json::json;
 use std::time::Duration;
 
-/// What carriers say to every call when something is wrong with the account, the caller id or the carrier.
+/// The answers of carriers to every call if the account, the caller id or the carrier has a fault.
 const REFUSALS: [u16; 8] = [401, 402, 403, 404, 407, 480, 486, 503];
 const AGENTS: u32 = 5;
 const CONTACTS: u32 = 40;
-/// Calls over one trunk before it is held.
+/// The most calls over one trunk before Paceline holds it.
 const CALLS_MAX: usize = 20;
 const RING_MS: u32 = 20_000;
 
-/// The contacts of the trunk that refuses so.
+/// The contacts of the trunk with this refusal.
 fn numbers(nth: usize) -> Vec<String> {
     let first = u32::try_from(nth).expect("few") * CONTACTS;
     (first..first + CONTACTS)
@@ -40,7 +41,7 @@ fn refused() -> Vec<Callee> {
     REFUSALS.into_iter().enumerate().flat_map(refused).collect()
 }
 
-/// A predictive campaign and a task for each refusal, all at once.
+/// One predictive campaign and one task for each refusal, all at the same time.
 async fn a_trunk_that_refuses_everything_is_held<L: Breakable>(lab: L) {
     let system = System::start_at(lab, None).await;
     let mut storms = Vec::new();
@@ -153,7 +154,7 @@ async fn a_freeswitch_without_room_is_probed_by_one_call_at_a_time() {
         .await;
     let ids = system.agents_at("other", campaign, 1, agents).await;
     system.wait_for_agents(campaign, ids.len()).await;
-    // The agents' legs fill it.
+    // The agents' legs use all its capacity.
     let limit = |sessions: u32| {
         let told = system
             .lab
@@ -191,7 +192,7 @@ async fn a_freeswitch_without_room_is_probed_by_one_call_at_a_time() {
     assert!(system.lab.carrier.calls().is_empty());
     let live = system.api.get(&format!("/campaigns/{campaign}/live")).await;
     assert!(live["idle"].to_string().contains("pbx_full"), "{live}");
-    // With room again all goes on, as those who were not dialed are due in a minute at the latest.
+    // The PBX has capacity again, and calls go on: contacts that were not dialed are due within a minute.
     limit(2_000);
     wait_for("a conversation", Duration::from_secs(60), async || {
         let live = system.api.try_get(&format!("/campaigns/{campaign}/live")).await?;
@@ -202,7 +203,7 @@ async fn a_freeswitch_without_room_is_probed_by_one_call_at_a_time() {
     system.finish(&ids).await;
 }
 
-/// How many calls were launched within half a second of each other, by their times in order.
+/// The numbers of calls that were launched within half a second of each other. `times` is in order.
 fn bursts(times: &[Timestamp]) -> Vec<usize> {
     let mut bursts: Vec<(Timestamp, usize)> = Vec::new();
     for at in times {

@@ -12,7 +12,7 @@ fn every_file_of_the_corpus_is_read_alike_however_it_is_split() {
     for entry in std::fs::read_dir(folder).unwrap() {
         let data = std::fs::read(entry.unwrap().path()).unwrap();
         frames::check(&data);
-        // And cut off at any place.
+        // The same for the file cut off at several places.
         for end in (0..data.len()).step_by(data.len() / 16 + 1) {
             frames::check(&data[..end]);
         }

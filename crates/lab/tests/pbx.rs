@@ -105,7 +105,8 @@ fn both_versions_start_clean_and_come_back_after_a_crash() {
 #[test]
 fn every_callee_behaves_as_its_number_says() {
     let lab = lab(Version::V22);
-    // Each behaviour by its first and its last ending, so that the table's edges are right in the scenario too.
+    // The first and the last ending of each behaviour, so that the limits of the table are tested in SIPp's scenario
+    // too.
     for (behaviour, first, last) in Behaviour::TABLE {
         for nth in [0, last - first]
             .into_iter()

@@ -118,7 +118,7 @@ fn a_killed_lab_leaves_no_program_behind() {
         .nth(1)
         .and_then(|log| Path::new(log).parent()?.parent())
         .unwrap();
-    // The next lab on this machine removes what the killed one could not.
+    // The next lab on this machine removes the files that the killed lab left.
     assert!(lab("up", folder.path()).status.success());
     assert!(becomes_true_within(Duration::from_secs(5), || !left.exists()));
     assert!(lab("down", folder.path()).status.success());

@@ -4,7 +4,7 @@ use std::{io::Read as _, io::Write as _, net::TcpStream, time::Duration};
 
 use paceline_lab::Postgres;
 
-/// Asks whether TLS is spoken, which any server answers with one letter.
+/// Asks the server if it supports TLS. Any server answers with one letter.
 fn answers(port: u16) -> bool {
     let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else {
         return false;

@@ -22,35 +22,35 @@ const ORIGIN: &str = "paceline/00000000-0000-4000-8000-000000000001/0";
 /// The changes that an attacker without the signing key can make.
 #[derive(Clone, Copy, Debug)]
 enum Tampering {
-    /// One character anywhere in the log is another.
+    /// One character anywhere in the log is changed.
     EditText,
-    /// One entry says something else.
+    /// The content of one entry is changed.
     EditEntry,
-    /// One line is gone.
+    /// One line is removed.
     Drop,
-    /// Some lines in a row come in another order.
+    /// Some neighbouring lines are in another order.
     Reorder,
-    /// Two lines have changed places.
+    /// Two lines are exchanged.
     Swap,
-    /// The end is gone, down to an earlier checkpoint.
+    /// The log is cut off after an earlier checkpoint.
     TruncateToCheckpoint,
-    /// The end is gone.
+    /// The log is cut off at any line.
     TruncateAnywhere,
-    /// A line comes a second time.
+    /// A line is repeated.
     Reinsert,
-    /// An entry of another log is added, or put in place of one.
+    /// An entry of another log is added, or replaces an entry.
     Foreign,
-    /// An earlier checkpoint stands in place of a later one.
+    /// An earlier checkpoint replaces a later one.
     ReplayCheckpoint,
-    /// An entry is shown as erased, with another hash.
+    /// An entry is marked as erased, with another hash.
     FalseErasure,
     /// A kept checkpoint is changed.
     EditKept,
-    /// An earlier kept checkpoint comes again, or in place of a later one.
+    /// An earlier kept checkpoint is repeated, or replaces a later one.
     ReplayKept,
-    /// One character of a proof is another.
+    /// One character of a proof is changed.
     EditProof,
-    /// A proof gets the entry of another one.
+    /// A proof gets the entry of another proof.
     SwapProofs,
 }
 
@@ -249,9 +249,9 @@ fn any<T: Copy>(from: &[T], rng: &mut StdRng) -> T {
     from[rng.random_range(0..from.len())]
 }
 
-/// Changes the files. The change may turn out to be none.
+/// Changes the files at random. Sometimes the result equals the original.
 fn tamper(files: &mut Files, with: Tampering, foreign: &Files, rng: &mut StdRng) {
-    // Neither the headline nor the end after the last line.
+    // Neither the first line nor the empty text after the last line is changed.
     let end = files.lines.len() - 1;
     let line = rng.random_range(1..end);
     let (notes, entries) = (those(files, "checkpoint"), those(files, "entry"));
@@ -344,7 +344,8 @@ fn every_tampering_is_found_by_the_offline_verifier() {
         let kind = made % ALL.len();
         let mut files = whole.clone();
         tamper(&mut files, ALL[kind], &foreign, &mut rng);
-        // A change that changes nothing is none, and the missing line end after the last line is no change.
+        // If the files equal the originals, nothing was tampered with. A missing line end after the last line does not
+        // count.
         let same = files.lines == whole.lines && files.kept == whole.kept && files.proofs == whole.proofs;
         if same {
             continue;

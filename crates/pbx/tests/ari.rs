@@ -1,4 +1,5 @@
-//! Behaviour that only an Asterisk has: its bridges, and a dialplan that answers for others. Against real Asterisk 22 and 16.
+//! Behaviour that only an Asterisk has: its bridges, and a dialplan that answers before the callee. On real Asterisk 22
+//! and 16.
 
 #![allow(
     clippy::unwrap_used,
@@ -8,7 +9,7 @@
     reason = "helpers of tests"
 )]
 
-// The contract suite uses all of these.
+// The contract suite uses the whole file.
 #[allow(dead_code)]
 #[path = "pbx_contract/double.rs"]
 mod double;
@@ -71,7 +72,7 @@ async fn an_agents_bridge_comes_and_goes_with_the_agent() {
             !bridges(&rig).contains(&hangs_up.to_string())
         })
         .await;
-        // A driver that placed none of them clears up behind the last one too.
+        // A driver that placed no leg also removes the bridge after the last one.
         rig = rig.restarted();
         rig.driver.resynchronised().await;
         rig.driver.tell(PbxCommand::HangUp { leg }).await;
@@ -82,7 +83,7 @@ async fn an_agents_bridge_comes_and_goes_with_the_agent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_address_may_end_as_people_write_it_and_one_that_is_none_is_a_lost_link() {
+async fn an_address_may_end_with_ari_and_a_wrong_address_is_a_lost_link() {
     let rig = Rig::start(Kind::Asterisk22).await;
     let driver = |url: &str| {
         let config = AriConfig {
@@ -104,7 +105,7 @@ async fn an_address_may_end_as_people_write_it_and_one_that_is_none_is_a_lost_li
     whole.resynchronised().await;
 }
 
-/// Routes that answer the caller before or after they dial, which a carrier's operator may have written.
+/// Routes that answer the caller before or after they dial. A carrier's operator may have written them.
 const ANSWERING_ROUTES: &str = "
 [after]
 exten => _[+0-9].,1,Dial(PJSIP/${EXTEN}@carrier)
@@ -184,7 +185,7 @@ async fn a_dialplan_that_answers_is_not_taken_for_the_callee_on_asterisk_16() {
     only_the_callee_can_answer(Version::V16).await;
 }
 
-/// Extensions with voicemail behind them, as an office PBX has them.
+/// Extensions with voicemail, as an office PBX has them.
 const EXTENSIONS: &str = "
 [office]
 exten => _X,1,Dial(PJSIP/agent-${EXTEN},1)
@@ -219,7 +220,7 @@ async fn an_agent_reached_through_the_dialplan_is_ready_only_if_the_phone_answer
         rig.driver.answered(leg).await;
         rig.driver.connect(leg, answers).await;
 
-        // The voicemail box took the other.
+        // The voicemail answered the other call.
         until("the box has answered", || {
             let reply = asterisk(&rig).ari("GET", &format!("/channels/{voicemail}"));
             reply.expect("ARI answers").body.contains(r#""state":"Up""#)
@@ -235,7 +236,7 @@ async fn an_agent_reached_through_the_dialplan_is_ready_only_if_the_phone_answer
     }
 }
 
-/// The channel of a leg, as Asterisk names it.
+/// The name of the leg's channel on Asterisk.
 fn channel_name(rig: &Rig, leg: Uuid) -> String {
     let reply = asterisk(rig).ari("GET", &format!("/channels/{leg}"));
     let body = reply.expect("ARI answers").body;
@@ -276,12 +277,12 @@ async fn an_operator_moves_legs(version: Version) {
             "what was moved is the operator's"
         );
     }
-    // The callee whose agent is gone goes to another one, and is moved away itself.
+    // The callee without an agent is connected to another agent, and then an operator moves the callee.
     let another = rig.driver.agent(3).await;
     rig.driver.connect(leg, another).await;
     redirect(&rig, leg.0);
     rig.driver.hears(PbxEvent::Transferred { leg }).await;
-    // Its agent is free for the next.
+    // Its agent can take the next callee.
     let next = rig.call(&Behaviour::TalksBriefly.number(2)).await;
     rig.driver.answered(next).await;
     rig.driver.connect(next, another).await;
@@ -308,7 +309,7 @@ async fn a_leg_that_an_operator_moves_is_neither_agent_nor_callee_of_ours_on_ast
 
 async fn a_colleague_picks_up(kind: Kind) {
     let mut rig = Rig::start(kind).await;
-    // So that the phones know the PBX.
+    // After a call the phones know the PBX.
     rig.driver.agent(3).await;
     rig.pbx.phone(1, PhoneBehaviour::Rings);
     let leg = rig.driver.call_agent(1).await;
@@ -348,7 +349,7 @@ async fn phones_without_power_or_voice(version: Version) {
     };
     until("the phone was asked", || online(&rig)).await;
     let (dead, quiet) = (rig.driver.agent(1).await, rig.driver.agent(2).await);
-    // Half a minute of voice shows that this phone sends always.
+    // Half a minute of audio shows that this phone always sends packets.
     let shown = tokio::time::Instant::now() + Duration::from_secs(26);
     let trouble_event = |leg, trouble| PbxEvent::AgentTrouble { leg, trouble };
     rig.pbx.phones().power_off(1);
@@ -357,7 +358,7 @@ async fn phones_without_power_or_voice(version: Version) {
         .await;
     rig.driver.tell(PbxCommand::HangUpAgent { leg: dead }).await;
     rig.driver.agent_ended(dead).await;
-    // A phone that is away cannot be called; one that is back can.
+    // A phone that is off cannot be called. A phone that is on again can.
     let away = rig.driver.call_agent(1).await;
     assert_eq!(rig.driver.agent_ended(away).await.by, EndedBy::Refused);
     rig.pbx.phones().power_on(1);
@@ -391,7 +392,7 @@ async fn a_phone_without_power_is_found_by_its_endpoint_and_one_without_audio_by
     phones_without_power_or_voice(Version::V16).await;
 }
 
-/// A phone that falls silent after the next run has taken its leg over.
+/// The phone stops sending audio after a restarted driver has taken its leg over.
 async fn a_phone_falls_silent_after_a_restart(version: Version) {
     let lab = Lab::start_with(&LabOptions {
         version,
@@ -445,7 +446,7 @@ async fn a_phone_that_falls_silent_after_a_restart_is_found_on_asterisk_16() {
     a_phone_falls_silent_after_a_restart(Version::V16).await;
 }
 
-/// Another client takes the application for a moment, while an agent's leg is up.
+/// Another client takes over the application for a moment, while an agent's leg is up.
 async fn another_client_takes_the_application(kind: Kind) {
     let mut rig = Rig::start(kind).await;
     let leg = rig.driver.agent(1).await;
@@ -460,7 +461,7 @@ async fn another_client_takes_the_application(kind: Kind) {
     let (client, _) = tokio_tungstenite::connect_async(url).await.expect("it is let in");
     rig.driver.hears(PbxEvent::LinkLost).await;
     drop(client);
-    // The leg keeps the application alive on the PBX. The first wait is 30 s.
+    // The leg keeps the application active on the PBX. The first wait is 30 s.
     let deadline = std::time::Instant::now() + Duration::from_secs(60);
     let snapshot = loop {
         assert!(std::time::Instant::now() < deadline, "it stays out");

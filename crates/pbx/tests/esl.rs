@@ -1,4 +1,5 @@
-//! Behaviour that only a FreeSWITCH has: its parsers, its limits, the channels of others. Against a real one, if there is one.
+//! Behaviour that only a FreeSWITCH has: its parsers, its limits, the channels of others. On a real one, if there is
+//! one.
 
 #![allow(
     clippy::unwrap_used,
@@ -8,7 +9,7 @@
     reason = "helpers of tests"
 )]
 
-// The contract suite uses all of these.
+// The contract suite uses the whole file.
 #[allow(dead_code)]
 #[path = "pbx_contract/double.rs"]
 mod double;
@@ -99,7 +100,8 @@ async fn a_pbx_that_fills_up_behind_a_dialplan_is_no_fault_either() {
     let pbx = Pbx::FreeSwitch(lab);
     let driver = pbx.driver().await;
     let mut rig = Rig { pbx, driver };
-    // Room for both halves of a loopback, and none for the trunk's channel behind them; then for the first half only.
+    // First there is capacity for both halves of a loopback and none for the trunk's channel behind them, then for the
+    // first half only.
     for (sessions, cause) in [(2, "DESTINATION_OUT_OF_ORDER"), (1, "NO_ANSWER")] {
         let limit = format!("fsctl max_sessions {sessions}");
         freeswitch(&rig).api(&limit).expect("it answers");
@@ -121,7 +123,7 @@ async fn a_paused_or_full_pbx_is_no_fault_of_the_trunk_or_the_contact() {
         Audio::None,
         FreeSwitchOptions {
             agents: 2,
-            // Fewer than even a loaded machine places.
+            // Fewer calls per second than even an overloaded machine places.
             sessions_per_second: 3,
             ..FreeSwitchOptions::default()
         },
@@ -176,7 +178,7 @@ async fn an_undialable_endpoint_is_refused_with_the_pbxs_own_words() {
         assert_eq!(end.by, EndedBy::Refused, "{dial} {end:?}");
         assert!(end.detail.starts_with(words), "{dial} {end:?}");
     }
-    // If nobody listens at the trunk's address, the trunk has failed.
+    // If nothing listens at the trunk's address, the trunk has failed.
     let leg = rig
         .driver
         .dial(
@@ -209,7 +211,7 @@ async fn a_ring_timeout_that_passes_while_the_pbx_is_stopped_is_still_a_ring_tim
         .await;
     rig.driver.rings(leg).await;
     freeswitch(&rig).freeze().expect("it runs");
-    // Two seconds beyond the limit, less than its link may be silent.
+    // Two seconds longer than the ring timeout, but shorter than the link may be silent.
     tokio::time::sleep(Duration::from_secs(5)).await;
     freeswitch(&rig).thaw().expect("it runs");
     let end = rig.driver.ended(leg).await;
@@ -222,7 +224,7 @@ async fn a_ring_timeout_that_passes_while_the_pbx_is_stopped_is_still_a_ring_tim
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn calls_of_others_are_neither_heard_nor_touched() {
+async fn calls_of_others_give_no_events_and_are_not_changed() {
     if FreeSwitch::program_or_skip("bystanders").is_none() {
         return;
     }
@@ -239,7 +241,7 @@ async fn calls_of_others_are_neither_heard_nor_touched() {
     assert!(placed.starts_with("+OK"), "{placed}");
     let leg = rig.call(&Behaviour::Busy.number(1)).await;
     rig.driver.ended(leg).await;
-    // Ours: created, ended, the job, and each second a ping's answer, which may come late.
+    // Events of our own: a leg created, a leg ended, the job, and the answer to a ping every second, which may be late.
     let heard = rig.driver.handle.stats.events_read.load(Relaxed) - before;
     let pings = since.elapsed().as_secs() + 2;
     assert!(heard <= 3 + pings, "{heard} events in {:?}", since.elapsed());
@@ -248,7 +250,7 @@ async fn calls_of_others_are_neither_heard_nor_touched() {
     let snapshot = rig.driver.resynchronised().await;
     assert_eq!(snapshot.channels.len(), 1);
     assert!(!snapshot.channels[&stranger].in_our_app, "{snapshot:?}");
-    // The PBX's list still shows a leg for a moment after its end was told.
+    // The PBX's list still contains a leg for a moment after the event of its end.
     until("only the other's call is left", || {
         rig.pbx.channels() == [stranger.to_string()]
     })
@@ -257,7 +259,7 @@ async fn calls_of_others_are_neither_heard_nor_touched() {
     rig.pbx.settled().await;
 }
 
-/// An agent on the line with a callee who talks.
+/// An agent's held leg, connected to a callee who talks.
 async fn talking(rig: &mut Rig) -> (LegId, AgentLegId) {
     let agent = rig.driver.agent(1).await;
     let leg = rig.call(&Behaviour::Talks.number(1)).await;
@@ -272,7 +274,7 @@ async fn an_operators_change_of_a_leg_is_reported() {
         return;
     }
     let mut rig = Rig::start(Kind::FreeSwitch).await;
-    // The callee is put through to a colleague, who hangs up; the agent is there for the next one.
+    // An operator connects the callee to a colleague, who hangs up; the agent can take the next callee.
     let (leg, agent) = talking(&mut rig).await;
     let told = freeswitch(&rig).api(&format!("uuid_transfer {leg} agent-2 XML default"));
     assert!(told.expect("it answers").starts_with("+OK"));
@@ -286,7 +288,8 @@ async fn an_operators_change_of_a_leg_is_reported() {
     rig.driver.tell(PbxCommand::HangUp { leg }).await;
     rig.driver.ended(leg).await;
 
-    // The agent is put through to a colleague: the callee is there for another agent, and that conversation is left alone.
+    // An operator connects the agent to a colleague: the callee can get another agent, and the driver does not disturb
+    // the conversation of the two.
     let moved = freeswitch(&rig).api(&format!("uuid_transfer {next} -bleg agent-2 XML default"));
     assert!(moved.expect("it answers").starts_with("+OK"));
     assert_eq!(rig.driver.agent_ended(agent).await.by, EndedBy::TakenAway);
@@ -295,11 +298,11 @@ async fn an_operators_change_of_a_leg_is_reported() {
     let other = rig.driver.agent(3).await;
     rig.driver.connect(next, other).await;
     assert!(rig.pbx.is_on_call(1) && rig.pbx.is_on_call(2));
-    // Once that conversation is over, the agent's leg is hung up.
+    // After that conversation has ended, the agent's leg is hung up.
     rig.pbx.phone_hangs_up(2);
     until("the agent's phone is free", || !rig.pbx.is_on_call(1)).await;
 
-    // An agent who waits is joined with a stranger, and so is a callee who waits.
+    // An operator joins a waiting agent with a foreign channel, and a waiting callee too.
     let agent = rig.driver.agent(1).await;
     let waiting = rig.call(&Behaviour::Talks.number(4)).await;
     rig.driver.answered(waiting).await;
@@ -314,7 +317,7 @@ async fn an_operators_change_of_a_leg_is_reported() {
     assert_eq!(rig.driver.agent_ended(agent).await.by, EndedBy::TakenAway);
     rig.driver.hears(PbxEvent::Transferred { leg: waiting }).await;
 
-    // A new driver finds all of them where they are.
+    // A new driver finds all of them in this state.
     rig.driver = rig.pbx.spawn(rig.pbx.port());
     let snapshot = rig.driver.resynchronised().await;
     assert!(snapshot.holds(other), "{snapshot:?}");
@@ -363,7 +366,7 @@ async fn a_call_to_an_agent_that_a_colleague_picks_up_is_no_agent() {
         return;
     }
     let mut rig = Rig::start(Kind::FreeSwitch).await;
-    // So that the phones know the PBX.
+    // After a call the phones know the PBX.
     rig.driver.agent(3).await;
     rig.pbx.phone(1, PhoneBehaviour::Rings);
     let ringing = rig.driver.call_agent(1).await;
@@ -385,7 +388,7 @@ async fn a_phone_without_power_or_audio_is_found_by_its_packets() {
     let mut rig = Rig::start_with(Kind::FreeSwitch, Audio::Tones).await;
     let (dead, quiet) = (rig.driver.agent(1).await, rig.driver.agent(2).await);
     let trouble_event = |leg, trouble| PbxEvent::AgentTrouble { leg, trouble };
-    // One waits and one talks; of each some packets have been counted.
+    // One agent waits and one talks; the driver has counted some packets of each.
     let leg = rig.call(&Behaviour::Talks.number(1)).await;
     rig.driver.answered(leg).await;
     rig.driver.connect(leg, quiet).await;
@@ -406,7 +409,7 @@ async fn a_phone_without_power_or_audio_is_found_by_its_packets() {
     }
     rig.driver.tell(PbxCommand::HangUpAgent { leg: dead }).await;
     rig.driver.agent_ended(dead).await;
-    // A phone that is away cannot be called; one that is back can.
+    // A phone that is off cannot be called. A phone that is on again can.
     let away = rig.driver.call_agent(1).await;
     let end = rig.driver.agent_ended(away).await;
     assert!(!end.progressed && !end.answered, "{end:?}");

@@ -1,4 +1,4 @@
-//! A controller that has learnt nothing keeps the abandon budget from the first call on, with any kind of callees.
+//! A controller without any history keeps the abandon budget from the first call on, with any kind of callees.
 
 use paceline_core::pacing::{AgentStep, CallStep, PacingMode};
 use paceline_core::time::Mono;

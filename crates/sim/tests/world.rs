@@ -1,5 +1,5 @@
-//! Whole worlds with troubles keep every promise. A failure prints the command that runs it again: the example `hunt`
-//! reduces it to the troubles that cause it and prints its trace. Its seed is then added to [`ONCE_FAILED`].
+//! Simulated worlds with troubles keep every promise. A failure prints the command that runs the world again: the
+//! example `hunt` finds the few troubles that cause it and prints its trace. Its seed is then added to [`ONCE_FAILED`].
 
 use paceline_core::outcome::Outcome;
 use paceline_sim::world::{Failure, Report, Trouble, WorldOptions, run, run_quickly};
@@ -13,10 +13,10 @@ const ONCE_FAILED: [u64; 9] = [
     1_003_281,
     // After a crash an agent got a second callee before the first had left the bridge.
     1_007_551, // The end of a leg on hold was missed.
-    1_032_086, 1_034_205, // An event was late for longer than the end was waited for.
+    1_032_086, 1_034_205, // An event came later than the engine waits for an end.
     1_032_361,
 ];
-/// Seeds with troubles that do not come from the seed.
+/// Seeds of worlds whose troubles are given here, not drawn from the seed.
 const ONCE_FAILED_WITH: [(u64, u32); 1] = [(1_535_116_173_784_895_222, 196_535_635)];
 
 fn told(result: Result<Report, Box<Failure>>) -> Report {

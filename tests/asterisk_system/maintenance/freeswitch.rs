@@ -1,4 +1,4 @@
-//! The same with a FreeSWITCH; and one that is stopped at once, or dies, with calls up.
+//! The tests of maintenance on a FreeSWITCH, and a FreeSWITCH that is stopped at once or killed during calls.
 
 use super::SOON;
 use crate::breakable::{Breakable as _, freeswitch};
@@ -10,17 +10,17 @@ const DIAL: &str = FreeSwitchLab::DIAL;
 
 impl System<FreeSwitchLab> {
     fn told(&self, command: &str) {
-        // It may stop before it replies.
+        // FreeSWITCH may stop before it replies.
         let _ = self.lab.freeswitch.api(command);
     }
 
-    /// Once FreeSWITCH has ended by itself, it is started again, as its supervisor would.
+    /// Starts FreeSWITCH again after it has ended by itself, as a supervisor would do.
     async fn comes_back(&mut self) {
         wait_for("FreeSWITCH to end", SOON, async || {
             (!self.lab.freeswitch.is_running()).then_some(())
         })
         .await;
-        // Should a BYE of it have been lost.
+        // A BYE of the ended FreeSWITCH may have been lost.
         self.lab.crash();
         self.lab.freeswitch.restart().expect("it starts");
     }
@@ -56,7 +56,7 @@ async fn a_freeswitch_in_maintenance_stops_once_its_calls_have_ended_and_no_cont
         (system.shown(campaign, "paused", "pbx_maintenance").await? == 2).then_some(())
     })
     .await;
-    // The conversation keeps it.
+    // FreeSWITCH does not stop during the conversation.
     system.told("fsctl shutdown asap");
     system.waits_for_calls(campaign, "connected", 1).await;
     assert!(system.lab.freeswitch.is_running());
@@ -77,7 +77,7 @@ async fn a_freeswitch_in_maintenance_stops_once_its_calls_have_ended_and_no_cont
         system.lab.freeswitch.channels().expect("channels"),
         Vec::<String>::new()
     );
-    // Nothing was launched after the order, and the contact whose only try it was is due again.
+    // Nothing was launched after the command, and the contact whose only attempt met it is due again.
     assert_eq!(system.lab.carrier.calls().len(), 2);
     assert!(system.attempts(task).await.is_empty());
     assert_eq!(system.turned_away(before).await, 1);
@@ -93,8 +93,8 @@ async fn a_freeswitch_in_maintenance_stops_once_its_calls_have_ended_and_no_cont
     system.finish(&ids).await;
 }
 
-/// What the store says of two calls, one in conversation and one ringing, whose FreeSWITCH ends under them: both outcomes, and by
-/// whom their legs were ended.
+/// FreeSWITCH ends during two calls, one in conversation and one ringing. Returns what the store has for each: the
+/// outcome, and who ended the leg.
 async fn ends_under_calls(end: impl FnOnce(&mut System<FreeSwitchLab>)) -> [(String, String); 2] {
     let mut system = System::start_at(freeswitch(2), None).await;
     let settings = json!({"dialing": {"ring_timeout_ms": 60_000}});
@@ -120,11 +120,11 @@ async fn ends_under_calls(end: impl FnOnce(&mut System<FreeSwitchLab>)) -> [(Str
         let by = leg["ended_by"].as_str().unwrap_or_default().to_owned();
         told.push((attempt.outcome.clone().expect("an outcome"), by));
     }
-    // The one was talked with until the PBX ended, the other was never answered.
+    // The first call was in conversation until the PBX ended. The second was never answered.
     let of = |number: &str| &attempts[number][0];
     assert!(of(&numbers[0]).connected_at.is_some(), "{attempts:?}");
     assert_eq!(of(&numbers[1]).answered_at, None, "{attempts:?}");
-    // Both agents have their phones again, and nobody is called blindly.
+    // Both agents' phones are held again, and no contact is called again.
     system.agents_are_held(campaign, 2).await;
     assert_eq!(system.lab.carrier.calls().len(), 2);
     system.finish(&ids).await;

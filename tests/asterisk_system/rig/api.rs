@@ -1,4 +1,4 @@
-//! A client of Paceline's API, which waits where it is told to come again.
+//! A client of Paceline's API. If the API asks it to slow down, it waits and sends the request again.
 
 use super::wait_for;
 use serde_json::Value;
@@ -56,7 +56,7 @@ impl Api {
         .await
     }
 
-    /// `None` where the API does not answer, or is asked too often.
+    /// `None` if the API does not answer, or refuses the request because of too many requests.
     pub(crate) async fn try_get(&self, path: &str) -> Option<Value> {
         let (status, reply) = self.send(reqwest::Method::GET, path, None).await.ok()?;
         if status == 429 || status == 503 {
@@ -66,7 +66,7 @@ impl Api {
         Some(reply)
     }
 
-    /// Whether it answers and says that every PBX is connected.
+    /// True if the API answers and reports every PBX as connected.
     pub(crate) async fn is_connected(&self) -> bool {
         let Some(live) = self.try_get("/live").await else {
             return false;
@@ -75,7 +75,7 @@ impl Api {
         pbxes.all(|pbx| pbx["connected"] == true)
     }
 
-    /// Every item of a paged list.
+    /// All items of a paged list.
     pub(crate) async fn all(&self, path: &str) -> Vec<Value> {
         let mut items = Vec::new();
         let mut cursor = String::new();

@@ -1,4 +1,4 @@
-//! A TCP proxy that can be cut, or hold back what the PBX says, to stand between a driver and its PBX.
+//! A TCP proxy between a driver and its PBX. It can be cut, or hold back the PBX's data.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,12 +9,12 @@ use tokio::sync::watch;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Open,
-    /// Bytes from the PBX wait.
+    /// Data from the PBX waits.
     Held,
     Cut,
 }
 
-/// Forwards to one port of this machine. Gone when dropped.
+/// Forwards to one port of this machine. It ends when dropped.
 pub(crate) struct Proxy {
     address: SocketAddr,
     state: Arc<watch::Sender<State>>,

@@ -1,4 +1,5 @@
-//! Every way in which the other side leaves the callee of a conversation, on a real FreeSWITCH. No callee waits unnoticed.
+//! Every way in which the other side leaves the callee of a conversation, on a real FreeSWITCH. The driver reports
+//! every callee who is left alone.
 
 use super::{freeswitch, talking};
 use crate::rig::{Kind, Rig, until};
@@ -77,7 +78,7 @@ async fn a_callee_picked_up_from_its_agent_is_alone_once_the_colleague_hangs_up(
     pick_up(&rig, SECOND);
     until("the first colleague is let go", || !rig.pbx.is_on_call(COLLEAGUE)).await;
     is_left_by(&mut rig, leg, SECOND).await;
-    // If we do not hang the callee up then, a colleague can pick it up again.
+    // If we do not hang up the callee then, a colleague can pick the callee up again.
     pick_up(&rig, COLLEAGUE);
     rig.driver.hears(PbxEvent::Transferred { leg }).await;
     is_left_by(&mut rig, leg, COLLEAGUE).await;
@@ -95,7 +96,7 @@ async fn an_agent_picked_up_from_its_callee_leaves_neither_alone() {
     phones
         .dial(COLLEAGUE, &format!("*8{agent}"))
         .expect("the PBX is there");
-    // The PBX throws the callee out.
+    // The PBX hangs up the callee.
     assert_eq!(rig.driver.ended(leg).await.by, EndedBy::Network);
     assert_eq!(rig.driver.agent_ended(agent).await.by, EndedBy::TakenAway);
     rig.pbx.phone_hangs_up(COLLEAGUE);
@@ -214,7 +215,7 @@ async fn a_callee_whose_agents_leg_ends_gets_another_agent_or_ends() {
     rig.driver.connect(leg, other).await;
     all_end(&mut rig, leg, other).await;
 
-    // The PBX ends whomever a phone leaves that has put it on hold.
+    // If a phone has put a callee on hold and then leaves, the PBX ends the callee.
     let (leg, agent) = talking(&mut rig).await;
     let phones = rig.pbx.phones();
     phones.hold(1, Some(Hold::SendOnly)).expect("it is on a call");

@@ -1,4 +1,4 @@
-//! Agents held on the line, and callees put through to them.
+//! Held agents' legs, and callees who are connected to them.
 
 use crate::on_every_pbx;
 use crate::rig::{Kind, Rig};
@@ -12,7 +12,7 @@ async fn agents_are_held_between_calls(kind: Kind) {
     let mut rig = Rig::start(kind).await;
     let agent_leg = rig.driver.agent(1).await;
 
-    // The callee leaves: the agent stays for the next one, at once.
+    // The callee hangs up: the agent's leg stays and can take the next callee at once.
     for nth in 1..=3 {
         let number = Behaviour::TalksBriefly.number(nth);
         let leg = match nth {
@@ -26,7 +26,7 @@ async fn agents_are_held_between_calls(kind: Kind) {
         assert!(rig.pbx.is_on_call(1));
     }
 
-    // We end the callee: the same.
+    // We hang up the callee: the agent's leg stays too.
     let leg = rig.call(&Behaviour::Talks.number(1)).await;
     let next = rig.call(&Behaviour::Talks.number(2)).await;
     rig.driver.answered(leg).await;
@@ -36,7 +36,7 @@ async fn agents_are_held_between_calls(kind: Kind) {
     assert_eq!(rig.driver.ended(leg).await.by, EndedBy::Us);
     assert!(rig.pbx.is_on_call(1));
 
-    // The agent hangs up: the callee stays until told otherwise.
+    // The agent hangs up: the callee stays until the next command.
     rig.driver.connect(next, agent_leg).await;
     rig.pbx.phone_hangs_up(1);
     assert_eq!(rig.driver.agent_ended(agent_leg).await.by, EndedBy::Network);
@@ -46,20 +46,20 @@ async fn agents_are_held_between_calls(kind: Kind) {
     rig.driver.tell(PbxCommand::HangUp { leg: next }).await;
     assert_eq!(rig.driver.ended(next).await.by, EndedBy::Us);
 
-    // We end an agent's leg.
+    // We hang up an agent's leg.
     assert_eq!(rig.driver.fault(next, another).await, ConnectFault::CalleeGone);
     rig.driver.tell(PbxCommand::HangUpAgent { leg: another }).await;
     assert_eq!(rig.driver.agent_ended(another).await.by, EndedBy::Us);
     rig.pbx.settled().await;
 }
 
-async fn an_agent_who_does_not_answer_and_a_hang_up_of_nothing_are_ends_too(kind: Kind) {
+async fn an_agent_who_does_not_answer_and_an_unknown_leg_give_an_end(kind: Kind) {
     let mut rig = Rig::start(kind).await;
     rig.pbx.phone(3, PhoneBehaviour::Busy);
     rig.pbx.phone(4, PhoneBehaviour::Rings);
     let busy = rig.driver.call_agent(3).await;
     let ringing = rig.driver.call_agent(4).await;
-    // Nobody placed this one.
+    // No driver placed this leg.
     let nothing = LegId(Uuid::now_v7());
     rig.driver.tell(PbxCommand::HangUp { leg: nothing }).await;
     let nowhere = rig.pbx.dial_nowhere();
@@ -99,13 +99,13 @@ async fn both_sides_hear_each_other(kind: Kind) {
     assert!(calls.iter().all(|call| call.heard_agent.is_some()), "{calls:?}");
     let heard = rig.pbx.phones().media_report();
     assert_eq!((heard.flows, heard.flows_heard), (1, 1), "{heard:?}");
-    // The first spell may be joined with the second.
+    // The phones may count the first two spells as one.
     assert!(heard.spells >= 1, "{heard:?}");
 }
 
 on_every_pbx! {
     agents_are_held_between_calls
-    an_agent_who_does_not_answer_and_a_hang_up_of_nothing_are_ends_too
+    an_agent_who_does_not_answer_and_an_unknown_leg_give_an_end
     ; over a socket:
     ; over the Event Socket:
     ; with routes:

@@ -1,7 +1,7 @@
-//! A double of FreeSWITCH: it speaks the Event Socket and plays callees and agents' phones, so that the driver is tested over
-//! real sockets on machines without FreeSWITCH. A real FreeSWITCH wrote its events (`recorded/`); the double replaces ids, states
-//! and causes. Its replies are a real one's words. The suite that it runs in checks it, because every scenario also runs on a real
-//! FreeSWITCH.
+//! A double of FreeSWITCH: it speaks the Event Socket and simulates callees and agents' phones, so that the driver is
+//! tested over real sockets on machines without FreeSWITCH. Its events are recordings of a real FreeSWITCH
+//! (`recorded/`) with other ids, states and causes. Its replies have the same text as a real one's. The contract suite
+//! also checks the double, because every scenario also runs on a real FreeSWITCH.
 
 use paceline_lab::{Behaviour, PhoneBehaviour};
 use plots::{Plot, callee, phone};
@@ -35,7 +35,7 @@ fn now_us() -> u64 {
     u64::try_from(since.as_micros()).expect("a time")
 }
 
-/// A running one; gone when dropped.
+/// A running double. It ends when dropped.
 pub(crate) struct Double {
     port: u16,
     state: Arc<Mutex<State>>,
@@ -169,7 +169,7 @@ impl Drop for Double {
     }
 }
 
-/// A recorded event with other values in its headers; `None` takes a header out.
+/// A recorded event with other values in its headers. `None` removes a header.
 fn event(recorded: &str, changes: &[(&str, Option<&str>)], body: Option<&str>) -> String {
     let (headers, _) = recorded
         .split_once("\n\n")
@@ -209,7 +209,7 @@ impl State {
             .retain(|listener| listener.send(text.to_owned()).is_ok());
     }
 
-    /// An event of this channel as it is now.
+    /// An event of this channel with its present state.
     fn say(&mut self, id: &str, recorded: &str, more: &[(&str, Option<&str>)]) {
         let text = self.event(id, recorded, more);
         self.tell(&text);
@@ -241,7 +241,7 @@ impl State {
         event(recorded, &changes, None)
     }
 
-    /// Ends a channel, with the far end's status where it was the far end.
+    /// Ends a channel. The event has the far end's SIP status if the far end ended it.
     fn end(&mut self, id: &str, cause: &str, q850: u16, sip: Option<u16>) {
         let Some(channel) = self.channels.get(id).cloned() else {
             return;
@@ -393,7 +393,7 @@ fn api(shared: &Shared, command: &str) -> String {
             let row = |id: &String| format!(r#"{{"uuid":"{id}","direction":"outbound"}}"#);
             let rows: Vec<String> = state.channels.keys().map(row).collect();
             match rows.len() {
-                // With a space, and without rows: as the real one writes it.
+                // The reply has a space and no rows, like a real one's.
                 0 => r#"{"row_count": 0}"#.to_owned(),
                 count => format!(r#"{{"row_count":{count},"rows":[{}]}}"#, rows.join(",")),
             }
@@ -433,7 +433,7 @@ fn api(shared: &Shared, command: &str) -> String {
     }
 }
 
-/// A sound of three seconds, as the lab's.
+/// A sound of three seconds, like the lab's.
 async fn play(shared: Shared, id: String) {
     tokio::time::sleep(Duration::from_secs(3)).await;
     let mut state = lock(&shared);
@@ -503,7 +503,7 @@ async fn originate(shared: Shared, command: String, id: String) {
         state.channels.insert(id.clone(), channel);
         state.say(&id, CREATE, &[]);
     }
-    // It counts the seconds that begin.
+    // The timeout counts a started second as a whole one.
     let seconds: u64 = variables["originate_timeout"].parse().expect("seconds");
     let patience = Duration::from_millis(seconds * 1000 - 900);
     if tokio::time::timeout(patience, ring(&shared, &id, &plot))
@@ -546,7 +546,7 @@ async fn originate(shared: Shared, command: String, id: String) {
     }
 }
 
-/// All that comes before the answer or the refusal.
+/// Sends all events before the answer or the refusal.
 async fn ring(shared: &Shared, id: &str, plot: &Plot) {
     let signs = [
         (plot.rings, "CHANNEL_PROGRESS"),

@@ -1,4 +1,4 @@
-//! The link broken in every way, and the state found again.
+//! Every way to lose the link, and the state after the resynchronisation.
 
 use crate::on_every_pbx;
 use crate::rig::{BreakableLink, Kind, Pbx, Rig, until};
@@ -33,7 +33,7 @@ async fn a_cut_link_is_made_again_and_the_state_read_back(kind: Kind) {
 
     link.cut();
     rig.driver.hears(PbxEvent::LinkLost).await;
-    // While it is cut: what can be refused is, and one call ends.
+    // While the link is cut, the driver refuses commands that it can refuse, and one call ends.
     assert_eq!(rig.driver.fault(waiting, idle_agent).await, ConnectFault::Refused);
     let refused = rig.call(&Behaviour::Talks.number(3)).await;
     assert_eq!(rig.driver.ended(refused).await.by, EndedBy::Refused);
@@ -59,12 +59,13 @@ async fn a_cut_link_is_made_again_and_the_state_read_back(kind: Kind) {
             (ChannelPhase::Up, Some(agent), true)
         );
     }
-    // No half of a leg, no recorder, no trunk is taken for a leg.
+    // The other half of a leg, a recorder or a trunk channel does not count as a leg.
     let ours = snapshot.channels.values().filter(|channel| channel.in_our_app);
     assert_eq!(ours.count(), 6, "{snapshot:?}");
     assert_eq!(rig.driver.ended(brief).await.by, EndedBy::Vanished);
 
-    // The command that was given while the link was cut is done. Later ends say who ended the leg, and whether it was answered.
+    // The driver carries out the command that it got while the link was cut. Later ends say who ended the leg, and
+    // whether it was answered.
     let end = rig.driver.ended(waiting).await;
     assert_eq!((end.by, end.answered), (EndedBy::Us, true));
     rig.driver
@@ -108,7 +109,7 @@ async fn a_new_driver_takes_over_what_a_dead_one_left(kind: Kind) {
     assert_eq!(snapshot.channels[&talking.0].bridge, Some(agent));
     assert_eq!(snapshot.channels[&talking.0].phase, ChannelPhase::Up);
 
-    // Each end comes as what the leg is, though this driver placed none of them.
+    // Each end is reported for the right kind of leg, though this driver placed none of them.
     rig.pbx.phone(2, PhoneBehaviour::Declines);
     rig.driver.tell(PbxCommand::HangUp { leg: ringing }).await;
     assert_eq!(rig.driver.ended(ringing).await.by, EndedBy::Us);
@@ -116,7 +117,7 @@ async fn a_new_driver_takes_over_what_a_dead_one_left(kind: Kind) {
     assert_eq!((end.by, end.progressed), (EndedBy::RingTimeout, true), "{end:?}");
     rig.driver.tell(PbxCommand::HangUp { leg: talking }).await;
     assert!(rig.driver.ended(talking).await.answered);
-    // The agent is there for the next callee.
+    // The agent can take the next callee.
     assert!(rig.pbx.is_on_call(1));
     let next = rig.call(&Behaviour::Talks.number(2)).await;
     rig.driver.answered(next).await;
@@ -156,7 +157,7 @@ async fn a_frozen_pbx_is_noticed_and_its_late_originates_are_undone(kind: Kind) 
     rig.driver.answered(leg).await;
     rig.pbx.freeze();
     let frozen_at = Instant::now();
-    // These reach the PBX's socket, and it will act on them when it wakes.
+    // The PBX's socket receives these originates, and the PBX carries them out when it continues.
     let mut ghosts = Vec::new();
     for nth in 0..5 {
         ghosts.push(rig.call(&Behaviour::Talks.number(nth)).await);
@@ -170,7 +171,7 @@ async fn a_frozen_pbx_is_noticed_and_its_late_originates_are_undone(kind: Kind) 
     rig.pbx.thaw();
     let snapshot = rig.driver.resynchronised().await;
     assert!(snapshot.channels.contains_key(&leg.0), "{snapshot:?}");
-    // Each of them was either found, and so is still ours to end, or is ended by the driver when it appears.
+    // Each of these legs is in the snapshot, so that we can end it, or the driver ends it when it appears.
     for ghost in ghosts {
         if snapshot.channels.contains_key(&ghost.0) {
             rig.driver.tell(PbxCommand::HangUp { leg: ghost }).await;
@@ -182,7 +183,7 @@ async fn a_frozen_pbx_is_noticed_and_its_late_originates_are_undone(kind: Kind) 
     rig.pbx.settled().await;
 }
 
-async fn the_first_word_is_the_links_state_whether_it_stands_or_not(kind: Kind) {
+async fn the_first_event_without_a_link_is_link_lost(kind: Kind) {
     let pbx = Pbx::start(kind, Audio::None);
     let nowhere = std::net::TcpListener::bind("127.0.0.1:0")
         .and_then(|listener| listener.local_addr())
@@ -191,13 +192,13 @@ async fn the_first_word_is_the_links_state_whether_it_stands_or_not(kind: Kind) 
     for mut driver in [pbx.spawn(nowhere), pbx.spawn_with(pbx.port(), Some("wrong"))] {
         let first = driver.wait("a first word", |event| Some(event.clone())).await;
         assert_eq!(first, PbxEvent::LinkLost);
-        // And commands are answered all the same.
+        // The driver still answers commands.
         let agent = driver.call_agent(1).await;
         assert_eq!(driver.agent_ended(agent).await.by, EndedBy::Refused);
     }
 }
 
-/// Whoever starts a copy of a store, or a restored one, has the marks of the Paceline that still runs.
+/// A copy or a restored backup of a store has the same marks as the Paceline that still runs.
 async fn a_copy_of_the_installation_takes_nothing_from_the_first(kind: Kind) {
     let mut rig = Rig::start(kind).await;
     let agent = rig.driver.agent(1).await;
@@ -206,14 +207,14 @@ async fn a_copy_of_the_installation_takes_nothing_from_the_first(kind: Kind) {
     rig.driver.connect(talking, agent).await;
     let mut copy = rig.pbx.spawn(rig.pbx.port());
     copy.hears(PbxEvent::LinkLost).await;
-    // Commands are answered all the same.
+    // The driver still answers commands.
     let refused = copy.call_agent(2).await;
     assert_eq!(copy.agent_ended(refused).await.by, EndedBy::Refused);
-    // The first works as before.
+    // The first one works as before.
     rig.driver.tell(PbxCommand::HangUp { leg: talking }).await;
     rig.driver.ended(talking).await;
     assert!(!rig.driver.said.contains(&PbxEvent::LinkLost), "it is cut off");
-    // Once the first has ended, the copy is its successor.
+    // After the first one has ended, the copy takes over.
     let Rig { pbx, driver } = rig;
     drop(driver);
     let snapshot = copy.resynchronised().await;
@@ -245,15 +246,15 @@ async fn the_pbx_ends_every_leg_in_time_with_the_driver_gone(kind: Kind) {
     .await;
 }
 
-/// A callee who answers while no event reaches us, because the link is held up or cut, has waited since the answer.
-async fn a_late_answer_is_told_with_its_age(kind: Kind) {
+/// A callee may answer while the link is held up or cut and no event reaches us. The waiting time starts at the answer.
+async fn a_late_answer_is_reported_with_its_age(kind: Kind) {
     let pbx = Pbx::start(kind, Audio::None);
     let (link, driver) = pbx.driver_over_a_breakable_link().await;
     let mut rig = Rig { pbx, driver };
     let BreakableLink::Proxy(proxy) = &link else {
         panic!("there is a socket")
     };
-    // An Asterisk whose event stream is gone hangs up who answers.
+    // If its event stream is gone, an Asterisk hangs up a callee who answers.
     let outlives_the_link = matches!(kind, Kind::FreeSwitch | Kind::Double);
     for cut in [false, true].into_iter().filter(|cut| !cut || outlives_the_link) {
         let leg = rig.call(&Behaviour::RingsThenTalks.number(u32::from(cut))).await;
@@ -264,7 +265,7 @@ async fn a_late_answer_is_told_with_its_age(kind: Kind) {
         } else {
             proxy.hold()
         };
-        // It answers a second after it began to ring.
+        // The callee answers after one second of ringing.
         tokio::time::sleep(Duration::from_secs(4)).await;
         proxy.mend();
         let (least, most) = (Duration::from_millis(2_500), rang_at.elapsed());
@@ -287,7 +288,7 @@ async fn a_late_answer_is_told_with_its_age(kind: Kind) {
 }
 
 /// If Paceline is dead, the PBX ends every callee who waits in silence: after the answer, or after the agent has left.
-async fn the_pbx_ends_whom_nobody_takes(kind: Kind) {
+async fn the_pbx_ends_every_callee_who_waits_in_silence(kind: Kind) {
     let mut rig = Rig::start(kind).await;
     let agent = rig.driver.agent(1).await;
     let talking = rig.call(&Behaviour::Talks.number(1)).await;
@@ -373,12 +374,12 @@ on_every_pbx! {
     a_killed_and_restarted_pbx_is_found_empty_and_used_again
     the_pbx_ends_every_leg_in_time_with_the_driver_gone
     ; over a socket:
-    the_first_word_is_the_links_state_whether_it_stands_or_not
+    the_first_event_without_a_link_is_link_lost
     another_installation_takes_nothing_from_the_first
     a_copy_of_the_installation_takes_nothing_from_the_first
-    a_late_answer_is_told_with_its_age
+    a_late_answer_is_reported_with_its_age
     ; over the Event Socket:
-    the_pbx_ends_whom_nobody_takes
+    the_pbx_ends_every_callee_who_waits_in_silence
     ; with routes:
     ; for real:
     a_frozen_pbx_is_noticed_and_its_late_originates_are_undone

@@ -23,8 +23,9 @@ mod proxy;
 mod recordings;
 mod rig;
 
-/// Makes a test of each scenario on each PBX. Those after `over a socket` need one to talk through, or a PBX that looks
-/// for its sounds, those after `over the Event Socket` are a FreeSWITCH's, those after `with routes` a dialplan, and those after `for real` a PBX's disk, sound or process.
+/// Makes a test of each scenario on each PBX. Scenarios after `over a socket` need a socket, or a PBX that looks for
+/// its sound files; those after `over the Event Socket` need a FreeSWITCH; those after `with routes` need a dialplan;
+/// those after `for real` need a PBX's disk, audio or process.
 macro_rules! on_every_pbx {
     ($($scenario:ident)* ; over a socket : $($socket:ident)* ; over the Event Socket : $($esl:ident)* ; with routes : $($routed:ident)* ; for real : $($real:ident)*) => {
         mod on_asterisk_22 {

@@ -60,7 +60,7 @@ async fn a_callee_hears_the_whole_message_and_another_leaves_in_the_middle(kind:
     }
 }
 
-async fn a_message_is_told_to_be_over_and_one_that_we_cut_short_is_not(kind: Kind) {
+async fn the_end_of_a_message_is_reported_unless_we_cut_it_short(kind: Kind) {
     let mut rig = Rig::start(kind).await;
     let (hears, cut) = (Behaviour::Talks.number(1), Behaviour::Talks.number(2));
     let (hears, cut) = (rig.call(&hears).await, rig.call(&cut).await);
@@ -81,7 +81,7 @@ async fn a_message_is_told_to_be_over_and_one_that_we_cut_short_is_not(kind: Kin
     rig.pbx.settled().await;
 }
 
-async fn a_message_that_is_not_there_or_has_no_callee_is_told_so(kind: Kind) {
+async fn a_missing_message_or_callee_is_reported(kind: Kind) {
     let mut rig = Rig::start(kind).await;
     let leg = rig.call(&Behaviour::Talks.number(1)).await;
     rig.driver.answered(leg).await;
@@ -101,9 +101,9 @@ async fn a_message_that_is_not_there_or_has_no_callee_is_told_so(kind: Kind) {
 }
 
 on_every_pbx! {
-    a_message_is_told_to_be_over_and_one_that_we_cut_short_is_not
+    the_end_of_a_message_is_reported_unless_we_cut_it_short
     ; over a socket:
-    a_message_that_is_not_there_or_has_no_callee_is_told_so
+    a_missing_message_or_callee_is_reported
     ; over the Event Socket:
     ; with routes:
     ; for real:

@@ -11,14 +11,14 @@ fn hangs_up_by_itself(behaviour: Behaviour) -> bool {
     matches!(behaviour, Behaviour::TalksBriefly | Behaviour::HangsUpEarly)
 }
 
-/// Calls every behaviour at once, hangs up on those that answer, and looks at all ends.
-async fn every_behaviour_is_told_apart(kind: Kind) {
+/// Calls every behaviour at once, hangs up the calls that are answered, and checks all ends.
+async fn every_behaviour_has_its_outcome(kind: Kind) {
     let rig = Rig::start(kind).await;
     call_everybody(rig, kind, Pbx::dial, kind != Kind::Asterisk16).await;
 }
 
 /// The same over the routes of an office, which hide the SIP status on some PBXes.
-async fn every_behaviour_is_told_apart_behind_a_dialplan(kind: Kind) {
+async fn every_behaviour_has_its_outcome_behind_a_dialplan(kind: Kind) {
     let rig = Rig::start(kind).await;
     call_everybody(rig, kind, Pbx::dial_routed, kind == Kind::Asterisk22).await;
 }
@@ -26,7 +26,7 @@ async fn every_behaviour_is_told_apart_behind_a_dialplan(kind: Kind) {
 async fn call_everybody(mut rig: Rig, kind: Kind, dial: fn(&Pbx, &str) -> String, tells_sip: bool) {
     let mut legs = Vec::new();
     for (behaviour, ..) in Behaviour::TABLE {
-        // A trunk that does not reply gives up after 6.4 s; everything else must come out before.
+        // A trunk that does not reply gives up after 6.4 s. Every other end must come before that.
         let ring_timeout = Duration::from_secs(if behaviour == Behaviour::Silent { 12 } else { 3 });
         let dial = dial(&rig.pbx, &behaviour.number(7));
         let leg = rig
@@ -60,7 +60,7 @@ async fn call_everybody(mut rig: Rig, kind: Kind, dial: fn(&Pbx, &str) -> String
             _ if end.answered => assert_eq!(end.by, EndedBy::Us, "{context}"),
             _ => assert_eq!(end.by, EndedBy::Network, "{context}"),
         }
-        // A FreeSWITCH goes on in its dialplan after a 480, and ends it as a call that was over.
+        // After a 480, a FreeSWITCH goes on in its dialplan and ends the call with another cause.
         let told = behaviour != Behaviour::Unavailable || tells_sip || kind != Kind::FreeSwitch;
         if !end.answered && told {
             let outcome = verdict::unanswered(&end);
@@ -73,7 +73,7 @@ async fn call_everybody(mut rig: Rig, kind: Kind, dial: fn(&Pbx, &str) -> String
     rig.pbx.settled().await;
 }
 
-async fn a_call_taken_back_before_its_answer_is_ours_to_have_ended(kind: Kind) {
+async fn a_call_cancelled_before_its_answer_is_ended_by_us(kind: Kind) {
     let mut rig = Rig::start(kind).await;
     let patience = Duration::from_secs(20);
     let mut legs = Vec::new();
@@ -87,7 +87,7 @@ async fn a_call_taken_back_before_its_answer_is_ours_to_have_ended(kind: Kind) {
             legs.push((leg, Some(behaviour == Behaviour::Rings)));
         }
     }
-    // This one may or may not ring before it is taken back.
+    // The hang-up may come before or after this phone rings.
     legs.push((rig.call_for(&Behaviour::Rings.number(2), patience).await, None));
     for (leg, _) in &legs {
         rig.driver.tell(PbxCommand::HangUp { leg: *leg }).await;
@@ -101,7 +101,7 @@ async fn a_call_taken_back_before_its_answer_is_ours_to_have_ended(kind: Kind) {
 }
 
 /// No phone rings for less than its ring timeout, at whatever part of a second the call starts. A rule may require 15 s.
-async fn a_phone_rings_at_least_as_long_as_it_was_to(kind: Kind) {
+async fn a_phone_rings_for_at_least_its_ring_timeout(kind: Kind) {
     let mut rig = Rig::start(kind).await;
     let least = Duration::from_secs(15);
     let mut legs = Vec::new();
@@ -127,12 +127,12 @@ async fn a_phone_rings_at_least_as_long_as_it_was_to(kind: Kind) {
 }
 
 on_every_pbx! {
-    every_behaviour_is_told_apart
-    a_call_taken_back_before_its_answer_is_ours_to_have_ended
+    every_behaviour_has_its_outcome
+    a_call_cancelled_before_its_answer_is_ended_by_us
     ; over a socket:
     ; over the Event Socket:
     ; with routes:
-    every_behaviour_is_told_apart_behind_a_dialplan
+    every_behaviour_has_its_outcome_behind_a_dialplan
     ; for real:
-    a_phone_rings_at_least_as_long_as_it_was_to
+    a_phone_rings_for_at_least_its_ring_timeout
 }

@@ -1,4 +1,4 @@
-//! Agents' phones that act by themselves: they transfer their callees, hold, and say nothing.
+//! Agents' phones that act by themselves: they transfer callees, put them on hold, and send no audio.
 
 use crate::on_every_pbx;
 use crate::rig::{Kind, PATIENCE, Pbx, Rig, until};
@@ -6,7 +6,7 @@ use paceline_core::ids::{AgentLegId, LegId};
 use paceline_core::pbx::{ConnectFault, Departure, EndedBy, LegTrouble, PbxCommand, PbxEvent};
 use paceline_lab::{Audio, Behaviour, Hold, PhoneBehaviour};
 
-/// An agent on the line with a callee who talks until hung up.
+/// An agent's held leg, connected to a callee who talks until the call is hung up.
 async fn talking(rig: &mut Rig) -> (LegId, AgentLegId) {
     let agent_leg = rig.driver.agent(1).await;
     let leg = rig.call(&Behaviour::Talks.number(1)).await;
@@ -15,7 +15,7 @@ async fn talking(rig: &mut Rig) -> (LegId, AgentLegId) {
     (leg, agent_leg)
 }
 
-/// The agent's part is over: its leg goes, and nobody can be put through to it.
+/// The agent has left the callee: no callee can be connected to its leg, which is then hung up.
 async fn agent_goes(rig: &mut Rig, leg: LegId, agent_leg: AgentLegId) {
     rig.driver.hears(PbxEvent::Transferred { leg }).await;
     rig.driver
@@ -49,7 +49,7 @@ async fn a_transferred_callee_talks_on_with_the_colleague_until_it_hangs_up(kind
     })
     .await;
     assert!(rig.pbx.channels().contains(&leg.to_string()));
-    // The next agent has a bridge of its own, and its callees do not meet the first one.
+    // The next agent leg has a bridge of its own, and its callees do not meet the transferred callee.
     let again = rig.driver.agent(1).await;
     let next = rig.call(&Behaviour::TalksBriefly.number(3)).await;
     rig.driver.answered(next).await;
@@ -63,7 +63,7 @@ async fn a_transferred_callee_talks_on_with_the_colleague_until_it_hangs_up(kind
     rig.pbx.settled().await;
 }
 
-async fn a_callee_is_transferred_to_whom_the_agent_has_asked_first(kind: Kind) {
+async fn an_agent_asks_a_colleague_and_then_transfers_the_callee(kind: Kind) {
     let mut rig = Rig::start_with(kind, Audio::Tones).await;
     let (leg, agent_leg) = talking(&mut rig).await;
     rig.pbx.phones().dial(1, "agent-2").expect("the PBX is there");
@@ -74,7 +74,7 @@ async fn a_callee_is_transferred_to_whom_the_agent_has_asked_first(kind: Kind) {
         .expect("both calls are up");
     agent_goes(&mut rig, leg, agent_leg).await;
     until("the colleague has the callee", || rig.pbx.is_on_call(2)).await;
-    // The colleague hangs up: the callee is alone, and is ended by whoever decides.
+    // After the colleague has hung up, the callee is alone. The engine decides to end the call.
     rig.pbx.phone_hangs_up(2);
     rig.driver.hears(PbxEvent::CalleeAlone { leg }).await;
     rig.driver.tell(PbxCommand::HangUp { leg }).await;
@@ -82,7 +82,7 @@ async fn a_callee_is_transferred_to_whom_the_agent_has_asked_first(kind: Kind) {
     rig.pbx.settled().await;
 }
 
-async fn a_transfer_that_the_colleague_refuses_leaves_a_callee_who_is_said_to_be_alone(kind: Kind) {
+async fn a_callee_whose_transfer_the_colleague_refuses_is_reported_as_alone(kind: Kind) {
     let mut rig = Rig::start(kind).await;
     rig.pbx.phone(2, PhoneBehaviour::Busy);
     let (leg, agent_leg) = talking(&mut rig).await;
@@ -119,7 +119,7 @@ async fn a_transferred_callee_is_known_as_such_after_a_lost_link(kind: Kind) {
     rig.pbx.settled().await;
 }
 
-async fn a_phone_on_hold_is_told_and_so_is_its_end(kind: Kind) {
+async fn the_start_and_the_end_of_a_hold_are_reported(kind: Kind) {
     let mut rig = Rig::start_with(kind, Audio::Tones).await;
     let agent_leg = rig.driver.agent(1).await;
     let trouble_event = |trouble| PbxEvent::AgentTrouble {
@@ -138,7 +138,7 @@ async fn a_phone_on_hold_is_told_and_so_is_its_end(kind: Kind) {
     rig.driver.connect(leg, agent_leg).await;
     hold(&rig, Some(Hold::SendOnly));
     rig.driver.hears(trouble_event(Some(LegTrouble::OnHold))).await;
-    // Whoever comes after a crash of ours is told too.
+    // A driver that starts after a crash sees the hold too.
     rig = rig.restarted();
     let snapshot = rig.driver.resynchronised().await;
     assert_eq!(
@@ -160,7 +160,7 @@ async fn a_hold_that_begins_or_ends_during_a_gap_is_found(kind: Kind) {
     let (link, driver) = pbx.driver_over_a_breakable_link().await;
     let mut rig = Rig { pbx, driver };
     let agent_leg = rig.driver.agent(1).await;
-    // The link is cut, then the process dies.
+    // First the link is cut, later the driver is replaced.
     for hold in [Some(Hold::SendOnly), None, Some(Hold::Inactive), None] {
         link.cut();
         rig.driver.hears(PbxEvent::LinkLost).await;
@@ -184,10 +184,10 @@ async fn a_hold_that_begins_or_ends_during_a_gap_is_found(kind: Kind) {
 }
 
 async fn an_agent_whose_callee_says_nothing_for_long_is_sent_silence(kind: Kind) {
-    // Nobody sends anything.
+    // Neither side sends audio.
     let mut rig = Rig::start(kind).await;
     let (leg, agent_leg) = talking(&mut rig).await;
-    // Phones give up a line after 30 s without a packet.
+    // Phones hang up after 30 s without a packet.
     let deadline = std::time::Instant::now() + PATIENCE + PATIENCE / 2;
     while rig.pbx.phones().media_report().packets_in < 10 {
         assert!(
@@ -209,10 +209,10 @@ on_every_pbx! {
     ; with routes:
     ; for real:
     a_transferred_callee_talks_on_with_the_colleague_until_it_hangs_up
-    a_callee_is_transferred_to_whom_the_agent_has_asked_first
-    a_transfer_that_the_colleague_refuses_leaves_a_callee_who_is_said_to_be_alone
+    an_agent_asks_a_colleague_and_then_transfers_the_callee
+    a_callee_whose_transfer_the_colleague_refuses_is_reported_as_alone
     a_transferred_callee_is_known_as_such_after_a_lost_link
-    a_phone_on_hold_is_told_and_so_is_its_end
+    the_start_and_the_end_of_a_hold_are_reported
     a_hold_that_begins_or_ends_during_a_gap_is_found
     an_agent_whose_callee_says_nothing_for_long_is_sent_silence
 }

@@ -50,7 +50,7 @@ async fn next_event(rig: &mut Rig, of: &RecordingName) -> RecordingEvent {
         .await
 }
 
-/// The file's size, 0 where there is none.
+/// The file's size; 0 if there is no file.
 fn size(rig: &Rig, recording: &RecordingName) -> u64 {
     let file = rig
         .pbx
@@ -71,10 +71,10 @@ async fn conversations_are_recorded_after_their_announcement(kind: Kind) {
     let mut rig = Rig::start_with(kind, Audio::Tones).await;
     let first = conversation(&mut rig, 1).await;
     let asked_at = Instant::now();
-    // After its announcement, until the callee leaves.
+    // One recording starts after its announcement and ends when the callee leaves.
     let announced = record(&rig, first, "announced_1", Some("sound:message")).await;
 
-    // Meanwhile: stopped before the end of the call, then another with the same name is refused.
+    // At the same time, another is stopped before the end of the call, and a second one with the same name is refused.
     let other = conversation(&mut rig, 2).await;
     let stopped = record(&rig, other, "stopped-1", None).await;
     assert_eq!(next_event(&mut rig, &stopped).await, RecordingEvent::Started);
@@ -95,7 +95,7 @@ async fn conversations_are_recorded_after_their_announcement(kind: Kind) {
         RecordingEvent::Failed(_)
     ));
 
-    // An announcement that does not exist must not be passed over.
+    // A missing announcement is an error.
     let unheard = record(&rig, other, "unheard", Some("sound:no-such-sound")).await;
     assert_eq!(
         next_event(&mut rig, &unheard).await,
@@ -151,7 +151,7 @@ async fn a_dead_drivers_recordings_end_with_their_callees(kind: Kind) {
         both.push((legs, recording));
     }
     let (unheard, heard) = (both.remove(0), both.remove(0));
-    // One callee leaves while nobody listens: what recorded it must not stay for the next callee.
+    // One callee leaves while no driver runs: its recording must not go on for the next callee.
     let Rig { pbx, driver } = rig;
     drop(driver);
     let gone = unheard.0.0.0;
@@ -162,7 +162,7 @@ async fn a_dead_drivers_recordings_end_with_their_callees(kind: Kind) {
     .await;
     let driver = pbx.driver().await;
     let mut rig = Rig { pbx, driver };
-    // A FreeSWITCH records the callee's channel, and has forgotten all of it by now.
+    // A FreeSWITCH records on the callee's channel. That channel has ended, so there is nothing to report.
     if kind != Kind::FreeSwitch {
         assert!(matches!(
             next_event(&mut rig, &unheard.1).await,
@@ -181,7 +181,8 @@ async fn a_dead_drivers_recordings_end_with_their_callees(kind: Kind) {
     rig.pbx.settled().await;
 }
 
-/// A new driver may not take a recording over whose end was reported: it would report a second end.
+/// After a restart, a driver may not take over a recording that was already reported as ended: it would report a second
+/// end.
 async fn a_recording_that_was_stopped_is_not_taken_over_after_a_gap(kind: Kind) {
     let mut rig = Rig::start_with(kind, Audio::Tones).await;
     let legs = conversation(&mut rig, 1).await;

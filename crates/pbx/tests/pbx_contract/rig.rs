@@ -1,4 +1,4 @@
-//! A PBX of any make, a driver on it, and everything that the driver said so far.
+//! A PBX of any kind, a driver for it, and all events that the driver has sent so far.
 
 use crate::double::{self, Double};
 use crate::proxy::Proxy;
@@ -22,7 +22,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
-/// Longer than anything takes on a loaded machine.
+/// Longer than any step takes on an overloaded machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The kind of PBX under test.
@@ -33,7 +33,7 @@ pub(crate) enum Kind {
     FreeSwitch,
     /// The double of FreeSWITCH. It runs on machines without FreeSWITCH too.
     Double,
-    /// The simulated PBX, which has no sound, and no socket that a driver talks through.
+    /// The simulated PBX. It has no audio, and no socket for a driver.
     Sim,
 }
 
@@ -92,7 +92,7 @@ impl Pbx {
         .expect("the lab starts")
     }
 
-    /// The trunk's other end, if it is a real one.
+    /// The carrier at the other end of the trunk. Panics if it is simulated.
     pub(crate) fn carrier(&self) -> &Carrier {
         match self {
             Self::Asterisk(lab) => &lab.carrier,
@@ -101,7 +101,7 @@ impl Pbx {
         }
     }
 
-    /// Agents' phones, where they are real ones.
+    /// The agents' phones. Panics if they are simulated.
     pub(crate) fn phones(&self) -> &Phones {
         match self {
             Self::Asterisk(lab) => &lab.phones,
@@ -148,7 +148,7 @@ impl Pbx {
         }
     }
 
-    /// A linked driver, and the way that it takes.
+    /// A connected driver and its link.
     pub(crate) async fn driver_over_a_breakable_link(&self) -> (BreakableLink, Driver) {
         let (link, mut driver) = match self {
             Self::Sim(sim) => (BreakableLink::Sim(sim.clone()), self.spawn(self.port())),
@@ -162,7 +162,7 @@ impl Pbx {
         (link, driver)
     }
 
-    /// A driver that connects to that port, be it the PBX's or a proxy's.
+    /// A driver that connects to this port, which is the PBX's or a proxy's.
     pub(crate) fn spawn(&self, port: u16) -> Driver {
         self.spawn_with(port, None)
     }
@@ -171,7 +171,7 @@ impl Pbx {
         self.spawn_of(Uuid::nil(), port, password)
     }
 
-    /// Another installation's, which uses the same names.
+    /// A driver of another installation, which uses the same names.
     pub(crate) fn stranger(&self) -> Driver {
         self.spawn_of(Uuid::from_u128(1), self.port(), None)
     }
@@ -213,7 +213,7 @@ impl Pbx {
         }
     }
 
-    /// A driver, linked.
+    /// A connected driver.
     pub(crate) async fn driver(&self) -> Driver {
         let mut driver = self.spawn(self.port());
         driver.resynchronised().await;
@@ -237,7 +237,7 @@ impl Pbx {
         }
     }
 
-    /// A trunk that does not exist.
+    /// The dial string of a trunk that does not exist.
     pub(crate) fn dial_nowhere(&self) -> &'static str {
         match self {
             Self::Asterisk(_) | Self::Sim(_) => "PJSIP/nobody",
@@ -250,7 +250,7 @@ impl Pbx {
             Self::Asterisk(lab) => lab.crash(),
             Self::FreeSwitch(lab) => lab.crash(),
             Self::Double(double) => double.kill(),
-            // Until it is restarted.
+            // The PBX stays down until it is restarted.
             Self::Sim(sim) => sim.restart(Duration::from_secs(3600)),
         }
     }
@@ -300,7 +300,7 @@ impl Pbx {
         .expect("it answers")
     }
 
-    /// Ends a channel behind the driver's back.
+    /// Ends a channel without a command of the driver.
     pub(crate) fn hang_up(&self, channel: Uuid) {
         match self {
             Self::Asterisk(lab) => {
@@ -326,7 +326,7 @@ impl Pbx {
         }
     }
 
-    /// Waits until nothing is left.
+    /// Waits until the PBX has no channel left.
     pub(crate) async fn settled(&self) {
         let settled: Result<(), LabError> = match self {
             Self::Asterisk(lab) => lab.settled(PATIENCE),
@@ -362,7 +362,7 @@ fn sim_phone(agent: u32) -> String {
     format!("{PJSIP_PHONE}{agent}")
 }
 
-/// A PBX whose callees do what the lab's carrier does, and whose phones are as quick as the lab's.
+/// A simulated PBX whose callees behave like the lab's carrier, and whose phones answer as fast as the lab's.
 fn simulated() -> SimControl {
     let quick = Duration::from_millis(50);
     let config = SimConfig {
@@ -435,7 +435,7 @@ impl Rig {
 }
 
 impl Driver {
-    /// One that has said nothing yet.
+    /// A driver without events so far.
     pub(crate) fn of(handle: PbxHandle) -> Self {
         Self {
             handle,
@@ -448,7 +448,7 @@ impl Driver {
         self.handle.commands.send(command).await.expect("the driver runs");
     }
 
-    /// Waits until something was said that `want` makes a value of, now or before, and takes it out.
+    /// Waits for an event for which `want` returns a value. Earlier events count too. Removes the event from the list.
     pub(crate) async fn wait<T>(&mut self, what: &str, mut want: impl FnMut(&PbxEvent) -> Option<T>) -> T {
         if let Some((place, found)) = self
             .said
@@ -472,13 +472,13 @@ impl Driver {
         }
     }
 
-    /// Waits for just this event.
+    /// Waits for exactly this event.
     pub(crate) async fn hears(&mut self, wanted: PbxEvent) {
         self.wait(&format!("{wanted:?}"), |event| (*event == wanted).then_some(()))
             .await;
     }
 
-    /// Waits for just this event, which was not said before, and tells how long before we read it it happened.
+    /// Waits for exactly this event, which must be new. Returns its age when we read it.
     pub(crate) async fn age_of(&mut self, wanted: PbxEvent) -> Duration {
         loop {
             let next = tokio::time::timeout(PATIENCE, self.handle.events.recv()).await;
@@ -553,14 +553,14 @@ impl Driver {
         leg
     }
 
-    /// An agent on the line.
+    /// The held leg of an agent.
     pub(crate) async fn agent(&mut self, agent: u32) -> AgentLegId {
         let leg = self.call_agent(agent).await;
         self.hears(PbxEvent::AgentReady { leg }).await;
         leg
     }
 
-    /// Puts an answered callee through.
+    /// Connects an answered callee to an agent.
     pub(crate) async fn connect(&mut self, leg: LegId, agent_leg: AgentLegId) {
         self.tell(PbxCommand::Connect {
             leg,
@@ -570,7 +570,7 @@ impl Driver {
         self.hears(PbxEvent::Connected { leg, agent_leg }).await;
     }
 
-    /// Tries to, and says why it could not.
+    /// Tries to connect a callee, which must fail. Returns the reason.
     pub(crate) async fn fault(&mut self, leg: LegId, agent_leg: AgentLegId) -> ConnectFault {
         self.tell(PbxCommand::Connect {
             leg,
@@ -589,7 +589,7 @@ impl Driver {
     }
 }
 
-/// Waits until `holds`, without an event to wait for.
+/// Polls until `holds` returns true.
 pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !holds() {

@@ -1,4 +1,4 @@
-//! Everything else that users configure.
+//! All other settings of users.
 
 use crate::support::{Db, NOW, asked, later, number, numbers};
 use paceline_core::agent::{AgentReason, AgentState, Wants};
@@ -379,7 +379,7 @@ pub(crate) async fn a_list_counts_a_number_once(db: &Db) {
 }
 
 pub(crate) async fn an_error_never_repeats_a_value(db: &Db) {
-    // First a stored value that cannot be read, then one that the database refuses.
+    // First a stored value that cannot be read, then a value that the database refuses.
     let campaign = db.campaign("c").await;
     let task = campaign.task(&[number(42)]).await;
     db.run("UPDATE contact_numbers SET number = 'secret-42'").await;

@@ -1,4 +1,4 @@
-//! Explanations say what the lease does.
+//! An explanation gives the same result as the lease.
 
 use crate::support::{Campaign, Db, NOW, asked, ended, later, leg_ended, number, numbers};
 use paceline_core::campaign::TaskState;
@@ -36,7 +36,7 @@ fn written() -> Consent {
     }
 }
 
-/// Contacts of every fate: it is 10:00 in Miami, 15:00 in London and 23:00 in Hong Kong.
+/// Contacts with every possible result: it is 10:00 in Miami, 15:00 in London and 23:00 in Hong Kong.
 fn mixed() -> Vec<NewContact> {
     vec![
         contact(&["+442079460001"], vec![]),
@@ -223,7 +223,7 @@ pub(crate) async fn contacts_of_a_task_are_counted_by_what_they_wait_for(db: &Db
     let policy = campaign.policy();
     let task = task(&campaign, list(db, &mixed()).await).await;
     let standing = db.store.task_standing(&policy, task.id, NOW).await.unwrap();
-    // Nobody has leased yet, so nobody has stored that it is night in Hong Kong.
+    // No lease has run yet, so it is not stored yet that it is night in Hong Kong.
     assert_eq!((standing.due, standing.later), (8, 0));
     assert_eq!(standing.waiting.len(), 1);
     assert_eq!(

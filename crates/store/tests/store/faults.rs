@@ -1,4 +1,4 @@
-//! Failing databases: every answer of the writer stays true, and nothing is lost or stored twice.
+//! Failing databases: the writer's answers agree with the tables, and nothing is lost or stored twice.
 
 use crate::support::{Db, NOW, asked, later, numbers, until};
 use paceline_core::agent::{AgentReason, AgentState, Wants};
@@ -183,7 +183,7 @@ async fn a_connection_lost_during_commit_is_settled_by_looking() {
     cutting.abort();
 }
 
-/// If the server's power or network fails, its connections stay open but answer nothing.
+/// If the server loses power or its network, its connections stay open but give no answer.
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_that_fall_silent_are_given_up_for_new_ones() {
     let server = paceline_lab::Postgres::start().unwrap();

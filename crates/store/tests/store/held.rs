@@ -1,4 +1,5 @@
-//! Contacts that the gate holds are asked about again when what it decided by has changed, and no others are.
+//! If a fact behind the gate's decision changes, the gate is asked again about the held contacts that depend on it, and
+//! about no others.
 
 use crate::gate::{consent, miami, task_of};
 use crate::outside::{answer, store};
@@ -14,7 +15,7 @@ use paceline_core::time::Wall;
 use paceline_store::{EntryEnd, NewDnc, TasksToDial};
 use std::sync::Arc;
 
-/// Looks at all held contacts that are marked. Returns how many are due again.
+/// Asks the gate about all held contacts that are marked. Returns how many are due again.
 async fn recheck(db: &Db, now: Wall) -> u64 {
     let mut due = 0;
     for task in db.store.tasks_to_recheck().await.unwrap() {
@@ -34,7 +35,7 @@ async fn decisions(db: &Db, task: TaskId) -> i64 {
 pub(crate) async fn a_number_that_leaves_a_registry_is_called_and_the_others_are_not_asked_about(db: &Db) {
     open(db).await;
     let campaign = db.campaign("c").await;
-    // More than a slice.
+    // More contacts than one slice.
     let all = numbers(700);
     upload(&db.store, "tps", ListKind::Registry, &all[1..])
         .await
@@ -81,7 +82,7 @@ pub(crate) async fn other_rules_free_contacts_that_waited_one_by_one_and_those_t
     assert_eq!(recheck(db, later(183)).await, 1);
     let lead = campaign.lease(1, later(183)).await.leads.remove(0);
     assert_eq!(lead.task, waiting.id);
-    // A task in which all were denied is completed, and runs again.
+    // A task whose contacts were all denied is completed, and is then opened again.
     let orlando = paceline_core::number::E164::new("+14075550123").unwrap();
     let denied = task_of(db, &campaign, std::slice::from_ref(&orlando), Vec::new()).await;
     assert_eq!(campaign.lease(1, later(184)).await.denied, 1);

@@ -1,4 +1,4 @@
-//! One `serve` per store.
+//! Only one `serve` may use a store.
 
 use paceline_lab::Postgres;
 use paceline_store::{Hold, HoldError};
@@ -74,14 +74,14 @@ async fn a_lost_session_is_opened_again_and_the_faster_holder_is_named() {
     }
 }
 
-/// The pids of the sessions that want the lock or have it.
+/// The pids of the sessions that hold the lock or wait for it.
 const SESSIONS: &str =
     "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'paceline %: %' ORDER BY pid";
 
-/// Waits until these sessions are others than `before`.
+/// Waits until these sessions differ from `before`.
 async fn sessions_other_than(before: &[i32], pool: &sqlx::PgPool) {
     loop {
-        // A pool whose server stands still gives an error after a time.
+        // If the server is frozen, the pool gives an error after a time.
         let now: Vec<i32> = sqlx::query_scalar(SESSIONS)
             .fetch_all(pool)
             .await
@@ -110,7 +110,7 @@ async fn a_process_goes_on_if_its_own_old_session_still_has_the_lock() {
     };
     signal("STOP");
     let replaced = async {
-        // First both sessions are there; once the old one can end, only the new one is.
+        // At first both sessions exist. After the old one can end, only the new one is left.
         sessions_other_than(&before, &pool).await;
         signal("CONT");
         while sqlx::query_scalar::<_, i32>(SESSIONS)
@@ -126,7 +126,7 @@ async fn a_process_goes_on_if_its_own_old_session_still_has_the_lock() {
         by = first.lost() => panic!("it takes itself for another process: {by}"),
         () = replaced => {}
     }
-    // It still holds the store.
+    // The process still holds the store.
     let refused = Hold::take(&url).await;
     assert!(matches!(refused, Err(HoldError::Held { .. })), "{refused:?}");
 }
@@ -139,7 +139,7 @@ async fn a_process_goes_on_after_its_server_stood_still_for_20_seconds() {
     let pool = sqlx::PgPool::connect(&url).await.unwrap();
     let before: Vec<i32> = sqlx::query_scalar(SESSIONS).fetch_all(&pool).await.unwrap();
     server.freeze().unwrap();
-    // The length of the fault: longer than the checks of the session wait for an answer.
+    // The length of the fault: longer than the time that the checks of the session wait for an answer.
     tokio::time::sleep(Duration::from_secs(20)).await;
     server.thaw().unwrap();
     tokio::select! {

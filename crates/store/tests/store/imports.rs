@@ -243,7 +243,7 @@ pub(crate) async fn the_additions_of_an_import_to_a_listed_contact_are_visible_a
         .begin_import(&file(&ImportInto::List(list)), NOW)
         .await
         .unwrap();
-    // Two transactions, because rows with one number may be far apart in a file. The third contact gains nothing.
+    // Two transactions, because rows with one number may be far apart in a file. The third contact gets no new value.
     let mut rows = staged(0, 1, Some("A"), r#"{"a":"2","b":"2"}"#);
     rows.contacts
         .extend(staged(2, 1, Some("Z"), r#"{"a":"2"}"#).contacts);

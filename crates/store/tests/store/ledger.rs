@@ -1,4 +1,4 @@
-//! The ledger's rows: recorded with what they describe, numbered once, published, erased.
+//! The ledger's rows: stored together with their facts, numbered once, published, erased.
 
 use crate::support::{Db, NOW, later, number, numbers, until};
 use paceline_core::ids::CampaignId;
@@ -188,7 +188,7 @@ pub(crate) async fn a_checkpoint_is_published_to_the_file_and_the_table(db: &Db)
         let mode = std::fs::metadata(file.path()).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
-    // The process ended between the file and the table.
+    // The process ended after it wrote the file and before it updated the table.
     db.run("DELETE FROM ledger_checkpoints WHERE size = 3").await;
     assert!(!publish(NOW).await.unwrap().is_new);
     assert_eq!(db.count("SELECT max(size) FROM ledger_checkpoints").await, 3);
@@ -338,7 +338,7 @@ pub(crate) async fn the_rules_in_force_are_recorded_once_for_each_change(db: &Db
     assert_eq!(bodies, [none, ours, none].map(str::as_bytes));
 }
 
-/// Runs in a process of its own, which is killed. It prints each fact that is surely stored.
+/// Runs in a process of its own, which the next test kills. It prints each fact after the fact is stored.
 #[test]
 fn the_child_of_the_next_test() {
     let Ok(url) = std::env::var(CHILD) else { return };

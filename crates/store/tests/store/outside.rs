@@ -1,4 +1,4 @@
-//! The outside check.
+//! The check by an outside service.
 
 use crate::support::{Db, NOW, found, later, number, numbers, rules};
 use paceline_core::campaign::TaskState;
@@ -181,7 +181,7 @@ pub(crate) async fn a_campaign_that_needs_the_check_calls_only_numbers_that_the_
     assert_eq!(found(&leased), [all[0].expose(), all[3].expose()]);
     assert_eq!((leased.denied, leased.deferred), (1, 1));
     assert_eq!(leased.next_due, Some(later(600)));
-    // The service has changed its mind since the lease.
+    // The service gives another answer than at the lease.
     store(db, &all[3..], &answer(OutsideVerdict::Deny, later(3_600))).await;
     let writer = db.store.writer();
     let prepared = async |n: usize| campaign.prepare(&writer, &leased.leads[n], later(1)).await.1;

@@ -1,5 +1,5 @@
-//! Any order of leases, attempts, ends, returns and restarts: no number is held twice, no contact is lost, and no
-//! lease is left over.
+//! Leases, attempts, ends, returns and restarts in any order: no number is leased twice at once, no contact is lost,
+//! and no lease is left at the end.
 
 use crate::support::{Campaign, Db, NOW, number};
 use paceline_core::command::NewAttempt;
@@ -159,7 +159,7 @@ impl World<'_> {
         self.hopper.extend(leased.leads);
     }
 
-    /// Brings every contact from any state to its end.
+    /// Brings every contact from any state to its last state.
     async fn finish(mut self) {
         let of_this = format!(
             "FROM task_contacts WHERE task_id IN (SELECT id FROM tasks WHERE campaign_id = {})",

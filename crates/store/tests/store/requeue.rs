@@ -147,7 +147,7 @@ pub(crate) async fn ringing_is_stored_before_the_call_is_answered_or_ends(db: &D
         at: later(2),
     };
     writer.change(campaign.id, rang).await;
-    // A crash at any later time finds it, whatever else is written.
+    // From here on a crash cannot lose the ringing, whatever else is stored.
     until("the ringing is stored", async || {
         let legs = db.store.legs_of_attempt(attempt).await.unwrap();
         legs[0].progress == Some(Progress::Ringing)

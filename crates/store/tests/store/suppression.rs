@@ -67,7 +67,7 @@ pub(crate) async fn an_entry_that_holds_longer_replaces_one_that_ends(db: &Db) {
     );
     let entry = db.store.dnc_entries_of(&one[0]).await.unwrap().remove(0);
     assert_eq!((entry.expires_at, entry.added_at), (None, later(300)));
-    // Twice in one request.
+    // The number occurs twice in one request.
     let twice = [number(1), number(1)];
     assert_eq!(db.store.add_dnc(&twice, &asked(NOW)).await.unwrap(), 1);
 }
@@ -82,7 +82,7 @@ pub(crate) async fn an_entry_with_a_scope_holds_for_the_campaigns_that_name_it(d
     db.store.add_dnc(&numbers(1), &scoped).await.unwrap();
     let lead = campaign.lease(1, NOW).await.leads.remove(0);
     assert_eq!(lead.number, number(0), "the campaign does not name the scope");
-    // From now on it does.
+    // From now on the list applies.
     campaign.suppression.lists = vec![name("brand-a")];
     let writer = db.store.writer();
     assert_eq!(
@@ -291,7 +291,7 @@ pub(crate) async fn a_campaign_with_an_allowlist_calls_its_numbers_only(db: &Db)
     let leased = campaign.lease(9, NOW).await;
     assert_eq!(found(&leased), [number(0).expose()]);
     assert_eq!(leased.denied, 2);
-    // Without the list nothing is called.
+    // Without the allow list no call is allowed.
     assert!(db.store.remove_list(&name("agreed"), NOW).await.unwrap());
     let writer = db.store.writer();
     let (_, refused) = campaign.prepare(&writer, &leased.leads[0], later(1)).await;

@@ -472,7 +472,7 @@ pub(crate) async fn a_change_said_twice_changes_nothing_more(db: &Db) {
         .await;
     writer.flush().await;
     let again = campaign.lease(1, later(10)).await.leads.remove(0);
-    // The same change again, as after a commit whose answer was lost.
+    // The same change is sent again, as after a commit whose answer was lost.
     campaign
         .end(&writer, &new, Outcome::Failed, later(20), None)
         .await;

@@ -1,4 +1,4 @@
-//! The behaviour of callees and phones on the double of FreeSWITCH.
+//! The behaviour of the callees and phones of the double.
 
 use paceline_lab::{Behaviour, PhoneBehaviour};
 use std::time::Duration;
