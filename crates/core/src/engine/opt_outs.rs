@@ -2,7 +2,7 @@
 //! unanswered calls are cancelled. Answered calls go on. A callee can opt out by a key.
 
 use super::{Engine, Refill};
-use crate::attempt::{AttemptState, EndReason};
+use crate::attempt::AttemptState;
 use crate::command::Command;
 use crate::ids::{AttemptId, LegId};
 use crate::number::E164;
@@ -29,24 +29,14 @@ impl Engine {
 
     /// The abandon rules want a minimum ring time, but an opt-out goes before it.
     fn stop_call(&mut self, now: Now, attempt: AttemptId) {
-        let Some(open) = self.attempts.get_mut(&attempt) else {
-            return;
-        };
-        match open.state {
-            AttemptState::Preparing { agent, .. } => {
-                open.opted_out = true;
-                self.set_state(attempt, AttemptState::Preparing { agent, wanted: false });
-            }
-            AttemptState::Dialing { .. } | AttemptState::Ringing { .. } => {
-                open.opted_out = true;
-                self.end(now, attempt, EndReason::Cancelled);
-            }
-            AttemptState::Waiting { .. }
-            | AttemptState::Connecting { .. }
-            | AttemptState::Message { .. }
-            | AttemptState::Connected { .. }
-            | AttemptState::Transferred { .. }
-            | AttemptState::Ending { .. } => {}
+        if let Some(open) = self.attempts.get_mut(&attempt)
+            && matches!(
+                open.state,
+                AttemptState::Preparing { .. } | AttemptState::Dialing { .. } | AttemptState::Ringing { .. }
+            )
+        {
+            open.opted_out = true;
+            self.cancel_unanswered(now, attempt);
         }
     }
 

@@ -66,22 +66,31 @@ impl Engine {
 
     fn take_back_in_time(&mut self, now: Now, open: &Attempt, ring_min: Duration) {
         let due = open.leg.rang_at.map_or(now.mono, |at| at + ring_min);
-        match open.state {
-            AttemptState::Preparing { agent, .. } => {
-                self.set_state(open.id, AttemptState::Preparing { agent, wanted: false });
+        if matches!(open.state, AttemptState::Ringing { .. }) && due > now.mono {
+            self.timers.insert((due, Timer::Launch));
+        } else {
+            self.cancel_unanswered(now, open.id);
+        }
+    }
+
+    /// Cancels an attempt that nobody has answered. Changes nothing after an answer.
+    pub(super) fn cancel_unanswered(&mut self, now: Now, attempt: AttemptId) {
+        match self.state_of(attempt) {
+            Some(AttemptState::Preparing { agent, .. }) => {
+                self.set_state(attempt, AttemptState::Preparing { agent, wanted: false });
             }
-            AttemptState::Ringing { .. } if due > now.mono => {
-                self.timers.insert((due, Timer::Launch));
+            Some(AttemptState::Dialing { .. } | AttemptState::Ringing { .. }) => {
+                self.end(now, attempt, EndReason::Cancelled);
             }
-            AttemptState::Dialing { .. } | AttemptState::Ringing { .. } => {
-                self.end(now, open.id, EndReason::Cancelled)
-            }
-            AttemptState::Waiting { .. }
-            | AttemptState::Connecting { .. }
-            | AttemptState::Message { .. }
-            | AttemptState::Connected { .. }
-            | AttemptState::Transferred { .. }
-            | AttemptState::Ending { .. } => {}
+            Some(
+                AttemptState::Waiting { .. }
+                | AttemptState::Connecting { .. }
+                | AttemptState::Message { .. }
+                | AttemptState::Connected { .. }
+                | AttemptState::Transferred { .. }
+                | AttemptState::Ending { .. },
+            )
+            | None => {}
         }
     }
 
