@@ -268,19 +268,10 @@ fn write_ms(out: &mut String, at_ms: f64) {
     };
 }
 
-/// A text as JSON.
+/// Appends a text as JSON.
 fn quote(out: &mut String, text: &str) {
-    out.push('"');
-    for char in text.chars() {
-        match char {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            control if u32::from(control) < 0x20 => _ = write!(out, "\\u{:04x}", u32::from(control)),
-            char => out.push(char),
-        }
-    }
-    out.push('"');
+    // A text can always be written as JSON.
+    out.push_str(&serde_json::to_string(text).unwrap_or_default());
 }
 
 #[cfg(test)]
